@@ -1,0 +1,251 @@
+"""NequIP: E(3)-equivariant message passing (Batzner et al., Nat. Commun. 13, 2453 (2022), arXiv:2101.03164).
+
+N atoms, E edges, T types, C channels, K bases.
+"""
+
+from collections.abc import Sequence
+from math import isfinite, sqrt
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from torch import Generator, Tensor, nn
+
+from ..nn import (
+    SCALAR,
+    BesselBasis,
+    Channels,
+    Edges,
+    Features,
+    Gate,
+    Irrep,
+    IrrepsLinear,
+    ReferenceConvolution,
+    ScalarMLP,
+    ScaleShift,
+    SelfConnection,
+    TypeEmbedding,
+    reachable,
+    spherical_harmonics,
+)
+from ..nn.irreps import couplings
+
+
+class NequIPConfig(BaseModel):
+    """Everything that fixes a NequIP model except its trained numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cutoff: float = Field(gt=0, description="distance in A beyond which atoms do not see each other")
+    type_names: tuple[str, ...] = Field(
+        min_length=1, description="names of the atom types, in the order of their index"
+    )
+    mean_neighbors: float | tuple[float, ...] = Field(
+        description="mean number of neighbours within the cutoff, one number or one per type (a mapping from type "
+        "name is accepted); messages are divided by its root, that of the atom they come from"
+    )
+    num_layers: int = Field(4, ge=1, description="number of interaction layers")
+    l_max: int = Field(1, ge=0, le=4, description="highest degree of features and spherical harmonics")
+    parity: bool = Field(True, description="carry features of both parities, not only (-1)^l")
+    num_features: int | tuple[int, ...] = Field(
+        32, description="channels of each irrep, one number or one per degree 0..l_max"
+    )
+    type_embedding_size: int | None = Field(
+        None, ge=1, description="length of the type embedding; by default the number of l = 0 features"
+    )
+    radial_mlp_depth: int = Field(1, ge=0, description="hidden layers of the radial network")
+    radial_mlp_width: int = Field(128, ge=1, description="width of those layers")
+    num_bessels: int = Field(8, ge=1, description="number of radial basis functions")
+    bessel_trainable: bool = Field(False, description="train the orders of the Bessel functions")
+    polynomial_cutoff_p: int = Field(6, ge=2, description="exponent of the polynomial envelope")
+    scales_trainable: bool = Field(False, description="train the energy scale of each type")
+    shifts_trainable: bool = Field(False, description="train the energy shift of each type")
+    model_dtype: Literal["float32", "float64"] = Field("float32", description="precision of features and weights")
+    seed: int = Field(0, description="seed of the initial weights")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _neighbors_by_name(cls, values: Any) -> Any:
+        """Order a mapping type name -> mean neighbours by the type names."""
+        if not isinstance(values, dict) or not isinstance(values.get("mean_neighbors"), dict):
+            return values
+        by_name, names = values["mean_neighbors"], tuple(values.get("type_names", ()))
+        if set(by_name) != set(names):
+            raise ValueError(f"mean_neighbors has types {sorted(by_name)}, the model has {sorted(names)}")
+        return {**values, "mean_neighbors": tuple(by_name[name] for name in names)}
+
+    @field_validator("type_names")
+    @classmethod
+    def _distinct_words(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if not name or name.split() != [name]:
+                raise ValueError(f"type name {name!r} must be one word")
+            if names.count(name) > 1:
+                raise ValueError(f"type name {name!r} appears twice")
+        return names
+
+    @model_validator(mode="after")
+    def _fitting_lengths(self) -> "NequIPConfig":
+        if isinstance(self.num_features, tuple) and len(self.num_features) != self.l_max + 1:
+            raise ValueError(
+                f"num_features has {len(self.num_features)} entries, l_max {self.l_max} needs {self.l_max + 1}"
+            )
+        if min(self.features_by_degree) < 1:
+            raise ValueError(f"num_features is {self.num_features}; every degree needs at least 1")
+        if isinstance(self.mean_neighbors, tuple) and len(self.mean_neighbors) != len(self.type_names):
+            raise ValueError(f"mean_neighbors has {len(self.mean_neighbors)} entries for {len(self.type_names)} types")
+        if not all(isfinite(count) and count > 0 for count in self.neighbors_by_type):
+            raise ValueError(f"mean_neighbors is {self.mean_neighbors}; it must be positive")
+        return self
+
+    @property
+    def features_by_degree(self) -> tuple[int, ...]:
+        return self.num_features if isinstance(self.num_features, tuple) else (self.num_features,) * (self.l_max + 1)
+
+    @property
+    def neighbors_by_type(self) -> tuple[float, ...]:
+        given = self.mean_neighbors
+        return given if isinstance(given, tuple) else (given,) * len(self.type_names)
+
+    @property
+    def embedding_size(self) -> int:
+        return self.type_embedding_size or self.features_by_degree[0]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return {"float32": torch.float32, "float64": torch.float64}[self.model_dtype]
+
+
+def layer_channels(config: NequIPConfig, prune: bool = True) -> list[Channels]:
+    """Channels before the first layer and after each layer.
+
+    A layer holds the irreps that a path reaches. With `prune`, only those among them that can still influence
+    the scalars of the last layer.
+    """
+    features = config.features_by_degree
+    parities = (1, -1) if config.parity else (1,)
+    hidden: Channels = {
+        Irrep(l, parity * (1 if config.parity else (-1) ** l)): features[l]
+        for l in range(config.l_max + 1)
+        for parity in parities
+    }
+    layers: list[Channels] = [{SCALAR: config.embedding_size}]
+    for _ in range(config.num_layers - 1):
+        layers.append(reachable(layers[-1], config.l_max, hidden))
+    layers.append({SCALAR: features[0]})
+    if prune:
+        for before, after in zip(layers[-2::-1], layers[:0:-1], strict=True):
+            used = {path.source for path in couplings(before, config.l_max, after)}
+            for irrep in [irrep for irrep in before if irrep not in used]:
+                del before[irrep]
+    return layers
+
+
+class NequIP(nn.Module):
+    """Atomic energies from edge vectors; strictly a function of vectors, indices and types."""
+
+    def __init__(self, config: NequIPConfig) -> None:
+        super().__init__()
+        self.config = config
+        generator = Generator().manual_seed(config.seed)
+        channels = layer_channels(config)
+        n_types, dtype = len(config.type_names), config.dtype
+        self.type_embedding = TypeEmbedding(n_types, config.embedding_size, dtype, generator)
+        self.basis = BesselBasis(config.cutoff, config.num_bessels, config.polynomial_cutoff_p, config.bessel_trainable)
+        self.layers = nn.ModuleList(
+            InteractionLayer(config, channels[n], channels[n + 1], n > 0, generator) for n in range(config.num_layers)
+        )
+        self.readout = ScalarMLP([channels[-1][SCALAR], 1], dtype, generator)
+        self.scale_shift = ScaleShift(n_types, config.scales_trainable, config.shifts_trainable)
+
+    @property
+    def interaction_range(self) -> float:
+        """Largest distance in A over which one atom can influence the energy of another."""
+        return self.config.num_layers * self.config.cutoff
+
+    @property
+    def strictly_local(self) -> bool:
+        """Whether an atom's energy depends only on the edges centred at it."""
+        return self.config.num_layers == 1
+
+    def set_scales_shifts(
+        self, scales: float | Sequence[float] | Tensor, shifts: float | Sequence[float] | Tensor
+    ) -> None:
+        """Set energy scale and isolated-atom energy (eV), one number or one per type."""
+        self.scale_shift.set(scales, shifts)
+
+    def forward(self, edge_vectors: Tensor, edge_index: Tensor, atom_types: Tensor) -> Tensor:
+        """Atomic energies (N,) float64 in eV.
+
+        edge_vectors (E, 3) in A, neighbour minus centre; edge_index (2, E) int64, centre then neighbour;
+        atom_types (N,) int64. Edges longer than the cutoff add exactly zero, to energies and to gradients.
+        """
+        vectors = edge_vectors.to(torch.float64)
+        distances = (vectors * vectors).sum(dim=1).sqrt()
+        directions = (vectors / distances[:, None]).to(self.config.dtype)
+        centre, neighbor = edge_index[0], edge_index[1]
+        edges = Edges(
+            centre,
+            neighbor,
+            self.basis(distances).to(self.config.dtype),
+            spherical_harmonics(directions, self.config.l_max),
+            atom_types.shape[0],
+        )
+        embedding = self.type_embedding.weight
+        # before the first layer atoms of one type are alike: its sources are the types
+        all_types = torch.arange(embedding.shape[0], device=atom_types.device)
+        features: Features = {SCALAR: embedding[:, None, :]}
+        first, *others = self.layers
+        features = first(features, embedding, all_types, edges._replace(source=atom_types[neighbor]))
+        for layer in others:
+            features = layer(features, embedding, atom_types, edges)
+        energies = self.readout(features[SCALAR][:, 0])[:, 0]
+        return self.scale_shift(energies, atom_types)
+
+
+class InteractionLayer(nn.Module):
+    """Mix channels, convolve with the neighbours, mix again, add the self-connection, gate."""
+
+    neighbor_norm: Tensor
+
+    def __init__(
+        self,
+        config: NequIPConfig,
+        inputs: Channels,
+        outputs: Channels,
+        self_connection: bool,
+        generator: Generator,
+    ) -> None:
+        super().__init__()
+        dtype = config.dtype
+        norms = [1 / sqrt(count) for count in config.neighbors_by_type]
+        self.uniform_norm = norms[0] if len(set(norms)) == 1 else None
+        self.register_buffer("neighbor_norm", torch.tensor(norms, dtype=dtype), persistent=False)
+        self.gate = Gate(outputs)
+        self.linear_in = IrrepsLinear(inputs, inputs, dtype, generator, scale=self.uniform_norm or 1.0)
+        self.convolution = ReferenceConvolution(
+            inputs,
+            outputs,
+            config.l_max,
+            [config.num_bessels] + [config.radial_mlp_width] * config.radial_mlp_depth,
+            dtype,
+            generator,
+        )
+        self.linear_out = IrrepsLinear(self.convolution.outputs, self.gate.inputs, dtype, generator)
+        self.self_connection = (
+            SelfConnection(inputs, self.gate.inputs, config.embedding_size, dtype, generator)
+            if self_connection
+            else None
+        )
+
+    def forward(self, features: Features, embedding: Tensor, types: Tensor, edges: Edges) -> Features:
+        """Features after the layer, from those of rows with the given types."""
+        messages = self.linear_in(features)
+        if self.uniform_norm is None:
+            norm = self.neighbor_norm[types][:, None, None]
+            messages = {irrep: norm * x for irrep, x in messages.items()}
+        mixed = self.linear_out(self.convolution(messages, edges))
+        if self.self_connection is not None:
+            for irrep, x in self.self_connection(features, embedding, types).items():
+                mixed[irrep] = mixed[irrep] + x
+        return self.gate(mixed)

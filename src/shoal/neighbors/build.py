@@ -1,0 +1,53 @@
+"""One call that builds the neighbour list of many systems."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from shoal.errors import InputError
+from shoal.neighbors.neighbor_list import NeighborList
+from shoal.neighbors.nvalchemi import nvalchemi_pairs
+from shoal.neighbors.pairs import Pairs
+from shoal.neighbors.reference import reference_pairs
+from shoal.neighbors.vesin import vesin_pairs
+from shoal.state import SimState
+
+BACKENDS: dict[str, Callable[[SimState, float], Pairs]] = {
+    "vesin": vesin_pairs,
+    "reference": reference_pairs,
+    "nvalchemi": nvalchemi_pairs,
+}
+
+
+def neighbor_list(state: SimState, cutoff: float, skin: float = 0.0, *, backend: str = "auto") -> NeighborList:
+    """The neighbour list of every system of a state, whatever its size, cell and periodicity.
+
+    cutoff, skin: A. `backend`: vesin (CPU), nvalchemi (CUDA), reference (plain torch, slow), or auto by device.
+    Pairs are found in float64 whatever the state's dtype. Raises InputError for an unknown backend or a cutoff
+    that is not positive.
+    """
+    if not cutoff > 0 or skin < 0:
+        raise InputError(f"cutoff must be positive and skin not negative, got {cutoff} and {skin}")
+    if backend == "auto":
+        backend = "nvalchemi" if state.device.type == "cuda" else "vesin"
+    if backend not in BACKENDS:
+        raise InputError(f"unknown neighbour-list backend {backend!r}; there are {', '.join(BACKENDS)}")
+    exact = state.to(dtype=torch.float64)
+    exact = exact.replace(
+        positions=exact.positions.detach().contiguous(),
+        cell=torch.where(exact.pbc[:, :, None], exact.cell.detach(), 0.0),
+    )
+    host = exact.to("cpu") if backend == "vesin" else exact
+    pairs = BACKENDS[backend](host, cutoff + skin)
+    return NeighborList(
+        edge_index=torch.stack([pairs.i, pairs.j]).to(state.device),
+        shifts=pairs.shifts.to(state.device),
+        system_index=state.system_index,
+        positions=exact.positions,
+        cell=exact.cell,
+        pbc=state.pbc,
+        cutoff=float(cutoff),
+        skin=float(skin),
+    )

@@ -1,0 +1,116 @@
+"""`NeighborList`: directed pairs of many systems, sorted by centre.
+
+N atoms, E edges, S systems.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+
+from shoal.errors import InputError
+from shoal.state import SimState
+
+
+@dataclass(frozen=True, eq=False)
+class NeighborList:
+    """All pairs (i, j, shift) with abs(r_j - r_i + shift @ cell) <= cutoff + skin, both directions, self-images too.
+
+    edge_index (2, E) int64, row 0 = centre i, row 1 = neighbour j, sorted by i; shifts (E, 3) int64 lattice
+    translations; positions (N, 3) and cell (S, 3, 3) A are the ones it was built from; cutoff and skin in A.
+    (i, j, shift) is present exactly if (j, i, -shift) is.
+    """
+
+    edge_index: torch.Tensor
+    shifts: torch.Tensor
+    system_index: torch.Tensor
+    positions: torch.Tensor
+    cell: torch.Tensor
+    pbc: torch.Tensor
+    cutoff: float
+    skin: float = 0.0
+
+    @property
+    def n_edges(self) -> int:
+        return self.edge_index.shape[1]
+
+    @cached_property
+    def offsets(self) -> torch.Tensor:
+        """CSR row pointers (N+1,) int64: the edges centred on atom i are offsets[i]:offsets[i+1]."""
+        n_atoms = self.positions.shape[0]
+        atoms = torch.arange(n_atoms + 1, dtype=torch.int64, device=self.edge_index.device)
+        return torch.searchsorted(self.edge_index[0].contiguous(), atoms)
+
+    @cached_property
+    def reverse(self) -> torch.Tensor:
+        """(E,) int64: the edge (j, i, -shift) of each edge (i, j, shift), so that sums over either end are segment sums.
+
+        Raises InputError if the list is one-sided.
+        """
+        i, j = self.edge_index
+        forward = _lexsort((i, j, *self.shifts.unbind(1)))
+        backward = _lexsort((j, i, *(-self.shifts).unbind(1)))
+        reverse = torch.empty_like(forward)
+        reverse[forward] = backward
+        if not self._is_reverse(reverse):
+            raise InputError("the neighbour list is one-sided: some pair (i, j, shift) lacks its (j, i, -shift)")
+        return reverse
+
+    def _is_reverse(self, reverse: torch.Tensor) -> bool:
+        same_pair = self.edge_index[:, reverse].flip(0) == self.edge_index
+        return bool(same_pair.all()) and bool((self.shifts[reverse] == -self.shifts).all())
+
+    def edge_vectors(self, positions: torch.Tensor, cell: torch.Tensor) -> torch.Tensor:
+        """r_j - r_i + shift @ cell, (E, 3) A, differentiable in positions (N, 3) and cell (S, 3, 3)."""
+        i, j = self.edge_index
+        shifts = self.shifts.to(positions.dtype)
+        translation = (shifts[:, :, None] * cell[self.system_index[i]]).sum(1)
+        return positions[j] - positions[i] + translation
+
+    def within(self, cutoff: float, positions: torch.Tensor, cell: torch.Tensor) -> NeighborList:
+        """The pairs that are within `cutoff` now: a shorter list without skin."""
+        near = self.edge_vectors(positions, cell).square().sum(1) <= cutoff * cutoff
+        return replace(
+            self,
+            edge_index=self.edge_index[:, near],
+            shifts=self.shifts[near],
+            positions=positions,
+            cell=cell,
+            cutoff=cutoff,
+            skin=0.0,
+        )
+
+    def outdated(self, state: SimState) -> torch.Tensor:
+        """Which systems may have pairs within the cutoff that the list lacks: (S,) bool.
+
+        A pair left out was at least cutoff + skin apart. After a deformation F (cell = cell_0 F) and further
+        displacements of at most d it is still at least sigma_min(F) (cutoff + skin) - 2 d apart, so the list holds
+        while that is at least the cutoff.
+        """
+        n_systems = self.cell.shape[0]
+        positions, cell = state.positions.to(torch.float64), state.cell.to(torch.float64)
+        deformation = _deformation(self.cell, cell, self.pbc)
+        affine = (self.positions[:, :, None] * deformation[self.system_index]).sum(1)
+        moved = (positions - affine).square().sum(1).sqrt()
+        farthest = torch.zeros(n_systems, dtype=torch.float64, device=moved.device)
+        farthest = farthest.scatter_reduce(0, self.system_index, moved, "amax")
+        smallest = torch.linalg.svdvals(deformation)[:, -1]
+        return smallest * (self.cutoff + self.skin) - 2 * farthest < self.cutoff
+
+
+def _deformation(old: torch.Tensor, new: torch.Tensor, pbc: torch.Tensor) -> torch.Tensor:
+    """F (S, 3, 3) with new = old @ F for the periodic rows, and nothing moved in the directions they do not span."""
+    periodic = torch.where(pbc[:, :, None], old, 0.0)
+    change = torch.where(pbc[:, :, None], new - old, 0.0)
+    identity = torch.eye(3, dtype=old.dtype, device=old.device)
+    return identity + torch.linalg.pinv(periodic) @ change
+
+
+def _lexsort(keys: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """Indices that sort by the first key, then the second, ..."""
+    order = torch.argsort(keys[-1], stable=True)
+    for key in reversed(keys[:-1]):
+        order = order[torch.argsort(key[order], stable=True)]
+    return order

@@ -1,0 +1,65 @@
+"""Radial basis and the network that turns it into weights of the convolution paths.
+
+E edges, K bases. Distances enter in float64; the basis is formed there and rounded once to the model dtype.
+"""
+
+from itertools import pairwise
+from math import pi, sqrt
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn.functional import silu
+
+from .initial import uniform
+
+
+def polynomial_envelope(x: Tensor, p: int) -> Tensor:
+    """1 - (p+1)(p+2)/2 x^p + p(p+2) x^(p+1) - p(p+1)/2 x^(p+2) for x < 1, zero beyond.
+
+    Value, slope and curvature vanish at 1 (Gasteiger, Gross, Guennemann, arXiv:2003.03123, eq. 8). Written as
+    (1 - x)^3 sum_k (k+1)(k+2)/2 x^k, k < p: no cancellation near the cutoff, exactly zero past it.
+    """
+    series = torch.full_like(x, p * (p + 1) / 2)
+    for k in range(p - 2, -1, -1):
+        series = series * x + (k + 1) * (k + 2) / 2
+    inside = torch.relu(1 - x)
+    return inside * inside * inside * series
+
+
+class BesselBasis(nn.Module):
+    """(2 / r_c) sin(n pi r / r_c) / r, n = 1..K, times the envelope (arXiv:2003.03123, eq. 7)."""
+
+    def __init__(self, cutoff: float, num_bessels: int, envelope_p: int, trainable: bool) -> None:
+        super().__init__()
+        self.cutoff, self.envelope_p = cutoff, envelope_p
+        orders = torch.arange(1, num_bessels + 1, dtype=torch.float64)
+        if trainable:
+            self.orders = nn.Parameter(orders)
+        else:
+            self.register_buffer("orders", orders)
+
+    def forward(self, distances: Tensor) -> Tensor:
+        """Basis values (E, K) float64 of distances (E,) float64 in A."""
+        x = (distances / self.cutoff)[:, None]
+        scale = 2 / self.cutoff**2 * polynomial_envelope(x, self.envelope_p) / x
+        return scale * torch.sin(x * (pi * self.orders))
+
+
+class ScalarMLP(nn.Module):
+    """Perceptron without biases on invariants, SiLU between its layers.
+
+    Weights have unit variance; each layer carries gain / sqrt(fan in), gain sqrt(2) after a SiLU.
+    """
+
+    def __init__(self, sizes: list[int], dtype: torch.dtype, generator: Generator) -> None:
+        super().__init__()
+        self.weights = nn.ParameterList(
+            nn.Parameter(uniform((fan_in, fan_out), dtype, generator)) for fan_in, fan_out in pairwise(sizes)
+        )
+        self.gains = [(1 if n == 0 else sqrt(2)) / sqrt(fan_in) for n, fan_in in enumerate(sizes[:-1])]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., sizes[0]) to (..., sizes[-1])."""
+        for n, (weight, gain) in enumerate(zip(self.weights, self.gains, strict=True)):
+            x = (x if n == 0 else silu(x)) @ (weight * gain)
+        return x

@@ -1,0 +1,135 @@
+"""What every potential is: (state, neighbours, request) -> quantities.
+
+N atoms, E edges, S systems.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import nn
+
+from shoal.contract import DEFAULT_OUTPUTS, QUANTITIES, Capabilities, check_outputs
+from shoal.neighbors import NeighborList
+from shoal.potentials._derivatives import energy_and_derivatives
+from shoal.potentials.graph import Graph
+from shoal.state import SimState, TypeMap
+
+
+class Potential(nn.Module, ABC):
+    """A function of a packed state that gives energies and what follows from them.
+
+    `cutoff` A: pairs within it must be in the neighbour list. `type_names`: its atom types, by index.
+    `species_map`: chemical symbol -> type name as the model itself declares it, None if it declares none.
+    """
+
+    cutoff: float
+    type_names: tuple[str, ...]
+    species_map: Mapping[str, str] | None = None
+
+    @property
+    @abstractmethod
+    def capabilities(self) -> Capabilities:
+        """What this potential can give and what it claims."""
+
+    @abstractmethod
+    def compute(
+        self,
+        state: SimState,
+        neighbors: NeighborList,
+        atom_types: torch.Tensor,
+        energy_weights: torch.Tensor | None = None,
+    ) -> dict[str, torch.Tensor]:
+        """Every quantity it can give, float64; the state is float64 and the list within the cutoff."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where its parameters live; the CPU for a potential without any."""
+        for tensor in (*self.parameters(), *self.buffers()):
+            return tensor.device
+        return torch.device("cpu")
+
+    def type_map(self, argument: object = None) -> TypeMap:
+        """Its TypeMap from the public argument `chemical_species_to_atom_type_map` (TypeMap.from_argument)."""
+        return TypeMap.from_argument(self.type_names, argument, stored=self.species_map)
+
+    def forward(
+        self,
+        state: SimState,
+        neighbors: NeighborList,
+        outputs: Iterable[str] = DEFAULT_OUTPUTS,
+        *,
+        atom_types: torch.Tensor | None = None,
+        energy_weights: torch.Tensor | None = None,
+    ) -> dict[str, torch.Tensor]:
+        """The requested quantities of a state, in its dtype; energies always float64.
+
+        `outputs`: names of `shoal.contract.QUANTITIES`. `atom_types` (N,) int64, by default from the potential's
+        own TypeMap. `energy_weights` (N,): derivatives are those of sum_i w_i E_i. Raises UnsupportedRequestError
+        and UnsupportedSpeciesError.
+        """
+        names = check_outputs(outputs, self.capabilities.outputs, type(self).__name__)
+        types = self.type_map()(state) if atom_types is None else atom_types
+        exact = state.to(dtype=torch.float64)
+        if neighbors.cutoff + neighbors.skin > self.cutoff:
+            neighbors = neighbors.within(self.cutoff, exact.positions, exact.cell)
+        values = self.compute(exact, neighbors, types, energy_weights)
+        return {name: values[name] if "energy" in name else values[name].to(state.dtype) for name in names}
+
+
+class ShortRangePotential(Potential):
+    """A potential that is a function of edge vectors; it writes `atomic_energies` and nothing else."""
+
+    strictly_local = True
+    truncation = "smooth"
+
+    @abstractmethod
+    def atomic_energies(self, graph: Graph) -> torch.Tensor:
+        """Energy of each atom (N,) float64 eV; edges longer than the cutoff contribute nothing."""
+
+    @property
+    def interaction_range(self) -> float:
+        return self.cutoff
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            outputs=tuple(QUANTITIES),
+            atomic_types=self.type_names,
+            interaction_range=self.interaction_range,
+            strictly_local=self.strictly_local,
+            truncation=self.truncation,  # type: ignore[arg-type]
+        )
+
+    def compute(
+        self,
+        state: SimState,
+        neighbors: NeighborList,
+        atom_types: torch.Tensor,
+        energy_weights: torch.Tensor | None = None,
+        *,
+        create_graph: bool = False,
+    ) -> dict[str, torch.Tensor]:
+        def atomic_energies(edge_vectors: torch.Tensor) -> torch.Tensor:
+            return self.atomic_energies(
+                Graph(
+                    edge_vectors=edge_vectors,
+                    edge_index=neighbors.edge_index,
+                    atom_types=atom_types,
+                    system_index=state.system_index,
+                    charge=state.charge,
+                    spin=state.spin,
+                )
+            )
+
+        return energy_and_derivatives(
+            atomic_energies,
+            neighbors.edge_vectors(state.positions, state.cell),
+            neighbors.edge_index,
+            state.system_index,
+            state.cell,
+            energy_weights=energy_weights,
+            create_graph=create_graph,
+        )

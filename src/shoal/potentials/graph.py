@@ -1,0 +1,31 @@
+"""`Graph`: all that a short-range potential sees.
+
+N atoms, E edges, S systems.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """Edge vectors and who they join.
+
+    edge_vectors (E, 3) float64 A, r_j - r_i + shift @ cell; edge_index (2, E) int64, row 0 = centre i, row 1 =
+    neighbour j, sorted by i; atom_types (N,) int64; system_index (N,) int64; charge (S,) e and spin (S,) where the
+    state has them.
+    """
+
+    edge_vectors: torch.Tensor
+    edge_index: torch.Tensor
+    atom_types: torch.Tensor
+    system_index: torch.Tensor
+    charge: torch.Tensor | None = None
+    spin: torch.Tensor | None = None
+
+    @property
+    def n_atoms(self) -> int:
+        return self.atom_types.shape[0]

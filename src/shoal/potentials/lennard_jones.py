@@ -1,0 +1,87 @@
+"""Lennard-Jones with parameters per species.
+
+E edges, N atoms, T types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+
+from shoal.errors import InputError
+from shoal.potentials.base import ShortRangePotential
+from shoal.potentials.graph import Graph
+
+Truncation = Literal["none", "shift", "switch"]
+
+
+class LennardJones(ShortRangePotential):
+    """phi(r) = 4 eps ((sigma/r)^12 - (sigma/r)^6), mixed by Lorentz-Berthelot, E_i = 1/2 sum_j phi(r_ij).
+
+    `parameters`: symbol or type name -> (epsilon eV, sigma A). `cutoff` A. `truncation`: "none" cuts phi off;
+    "shift" subtracts phi(cutoff); "switch" multiplies phi by 1 - x^3 (10 - 15 x + 6 x^2), x from 0 at
+    `switch_start` (default 0.8 cutoff) to 1 at the cutoff, twice continuously differentiable.
+
+    Source: J. E. Lennard-Jones, Proc. R. Soc. A 106, 463 (1924). Raises InputError for parameters out of range.
+    """
+
+    epsilon: torch.Tensor
+    sigma: torch.Tensor
+
+    def __init__(
+        self,
+        parameters: Mapping[str, tuple[float, float]],
+        cutoff: float,
+        truncation: Truncation = "switch",
+        switch_start: float | None = None,
+    ) -> None:
+        super().__init__()
+        start = 0.8 * cutoff if switch_start is None else switch_start
+        if truncation not in ("none", "shift", "switch"):
+            raise InputError(f"truncation must be none, shift or switch, got {truncation!r}")
+        if not parameters:
+            raise InputError("Lennard-Jones needs parameters for at least one species")
+        if not 0 < start < cutoff:
+            raise InputError(f"need 0 < switch_start < cutoff, got {start} and {cutoff}")
+        for name, (epsilon, sigma) in parameters.items():
+            if not (epsilon >= 0 and sigma > 0):
+                raise InputError(f"{name}: epsilon must not be negative and sigma be positive, got {epsilon}, {sigma}")
+        self.type_names = tuple(parameters)
+        self.species_map = _elements_among(self.type_names)
+        self.cutoff = float(cutoff)
+        self.switch_start = float(start)
+        self.mode = truncation
+        self.truncation = {"none": "none", "shift": "shift", "switch": "smooth"}[truncation]
+        eps, sig = torch.tensor([parameters[n] for n in self.type_names], dtype=torch.float64).unbind(1)
+        self.register_buffer("epsilon", (eps[:, None] * eps[None, :]).sqrt())
+        self.register_buffer("sigma", (sig[:, None] + sig[None, :]) / 2)
+
+    def atomic_energies(self, graph: Graph) -> torch.Tensor:
+        i, j = graph.edge_index
+        types = graph.atom_types
+        epsilon, sigma = self.epsilon[types[i], types[j]], self.sigma[types[i], types[j]]
+        r2 = graph.edge_vectors.square().sum(1)
+        phi = _phi(r2, epsilon, sigma)
+        if self.mode == "shift":
+            phi = phi - _phi(r2.new_tensor(self.cutoff**2), epsilon, sigma)
+        elif self.mode == "switch":
+            phi = phi * self._switch(r2.sqrt())
+        phi = torch.where(r2 < self.cutoff**2, phi, 0.0)
+        return phi.new_zeros(graph.n_atoms).index_add(0, i, 0.5 * phi)
+
+    def _switch(self, r: torch.Tensor) -> torch.Tensor:
+        x = ((r - self.switch_start) / (self.cutoff - self.switch_start)).clamp(0.0, 1.0)
+        return 1 - x**3 * (10 - 15 * x + 6 * x * x)
+
+
+def _phi(r2: torch.Tensor, epsilon: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    s6 = (sigma * sigma / r2) ** 3
+    return 4 * epsilon * (s6 * s6 - s6)
+
+
+def _elements_among(names: tuple[str, ...]) -> dict[str, str]:
+    from ase.data import atomic_numbers
+
+    return {name: name for name in names if name in atomic_numbers}

@@ -1,0 +1,72 @@
+"""The sum of several potentials, evaluated on one shared neighbour list."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from shoal.contract import QUANTITIES, Capabilities
+from shoal.errors import InputError
+from shoal.neighbors import NeighborList
+from shoal.potentials.base import Potential
+from shoal.state import SimState
+
+
+class Sum(Potential):
+    """sum_k V_k; knows the types that every term knows, matched by name, and reaches as far as the farthest term.
+
+    Raises InputError without terms or when they share no type.
+    """
+
+    def __init__(self, *terms: Potential) -> None:
+        super().__init__()
+        if not terms:
+            raise InputError("a Sum needs at least one potential")
+        common = [name for name in terms[0].type_names if all(name in term.type_names for term in terms)]
+        if not common:
+            raise InputError(f"the terms share no atom type: {[term.type_names for term in terms]}")
+        self.terms = nn.ModuleList(terms)
+        self.type_names = tuple(common)
+        self.cutoff = max(term.cutoff for term in terms)
+        maps = [term.species_map for term in terms]
+        if all(m is not None for m in maps):
+            self.species_map = {
+                symbol: name
+                for symbol, name in (maps[0] or {}).items()
+                if name in common and all((m or {}).get(symbol) == name for m in maps)
+            }
+        for k, term in enumerate(terms):
+            index = torch.tensor([term.type_names.index(name) for name in common], dtype=torch.int64)
+            self.register_buffer(f"types_{k}", index, persistent=False)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        each = [term.capabilities for term in self._potentials]
+        return Capabilities(
+            outputs=tuple(name for name in QUANTITIES if all(name in c.outputs for c in each)),
+            atomic_types=self.type_names,
+            interaction_range=max(c.interaction_range for c in each),
+            strictly_local=all(c.strictly_local for c in each),
+            conservative=all(c.conservative for c in each),
+            truncation=max((c.truncation for c in each), key=("smooth", "shift", "none").index),
+            dtype="float32" if any(c.dtype == "float32" for c in each) else "float64",
+        )
+
+    @property
+    def _potentials(self) -> list[Potential]:
+        return list(self.terms)  # type: ignore[arg-type]
+
+    def compute(
+        self,
+        state: SimState,
+        neighbors: NeighborList,
+        atom_types: torch.Tensor,
+        energy_weights: torch.Tensor | None = None,
+    ) -> dict[str, torch.Tensor]:
+        outputs = self.capabilities.outputs
+        total: dict[str, torch.Tensor] = {}
+        for k, term in enumerate(self._potentials):
+            types = getattr(self, f"types_{k}")[atom_types]
+            values = term(state, neighbors, outputs, atom_types=types, energy_weights=energy_weights)
+            total = {name: total[name] + values[name] if total else values[name] for name in outputs}
+        return total
