@@ -45,7 +45,7 @@ class NeighborList:
 
     @cached_property
     def reverse(self) -> torch.Tensor:
-        """(E,) int64: the edge (j, i, -shift) of each edge (i, j, shift), so that sums over either end are segment sums.
+        """(E,) int64: the edge (j, i, -shift) of each edge, so that sums over either end are segment sums.
 
         Raises InputError if the list is one-sided.
         """

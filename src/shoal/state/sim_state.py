@@ -31,9 +31,8 @@ class Source:
     celldisp: np.ndarray | None = None
 
 
-def _scope(scope: str, default: Any = None) -> Any:
-    """A dataclass field that declares whether its rows are atoms or systems."""
-    return field(default=default, metadata={"scope": scope})
+_ATOM = {"scope": "atom"}
+_SYSTEM = {"scope": "system"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,18 +50,18 @@ class SimState:
     Raises InputError when shapes, dtypes or devices disagree.
     """
 
-    positions: torch.Tensor = _scope("atom")
-    cell: torch.Tensor = _scope("system")
-    pbc: torch.Tensor = _scope("system")
-    atomic_numbers: torch.Tensor = _scope("atom")
-    masses: torch.Tensor = _scope("atom")
-    system_index: torch.Tensor = _scope("atom")
-    system_id: torch.Tensor = _scope("system")
-    offsets: torch.Tensor = _scope("host")
-    velocities: torch.Tensor | None = _scope("atom")
-    charge: torch.Tensor | None = _scope("system")
-    spin: torch.Tensor | None = _scope("system")
-    type_label: np.ndarray | None = _scope("atom")
+    positions: torch.Tensor = field(metadata=_ATOM)
+    cell: torch.Tensor = field(metadata=_SYSTEM)
+    pbc: torch.Tensor = field(metadata=_SYSTEM)
+    atomic_numbers: torch.Tensor = field(metadata=_ATOM)
+    masses: torch.Tensor = field(metadata=_ATOM)
+    system_index: torch.Tensor = field(metadata=_ATOM)
+    system_id: torch.Tensor = field(metadata=_SYSTEM)
+    offsets: torch.Tensor = field(metadata={"scope": "host"})
+    velocities: torch.Tensor | None = field(default=None, metadata=_ATOM)
+    charge: torch.Tensor | None = field(default=None, metadata=_SYSTEM)
+    spin: torch.Tensor | None = field(default=None, metadata=_SYSTEM)
+    type_label: np.ndarray | None = field(default=None, metadata=_ATOM)
     atom_extras: Mapping[str, Extra] = field(default_factory=dict, metadata={"scope": "atom_extras"})
     system_extras: Mapping[str, Extra] = field(default_factory=dict, metadata={"scope": "system_extras"})
     sources: tuple[Source, ...] | None = field(default=None, metadata={"scope": "sources"})
