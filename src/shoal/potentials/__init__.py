@@ -2,6 +2,9 @@
 
 from shoal.potentials.base import Potential as Potential
 from shoal.potentials.base import ShortRangePotential as ShortRangePotential
+from shoal.potentials.compiled import CompiledPotential as CompiledPotential
 from shoal.potentials.graph import Graph as Graph
+from shoal.potentials.learned import LearnedPotential as LearnedPotential
 from shoal.potentials.lennard_jones import LennardJones as LennardJones
+from shoal.potentials.load import load_potential as load_potential
 from shoal.potentials.sum import Sum as Sum

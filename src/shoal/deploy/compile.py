@@ -1,0 +1,172 @@
+"""Compiling a model into one file that serves any number of systems, atoms and edges."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from shoal.cache import cache_folder
+from shoal.deploy.package import package
+from shoal.deploy.trace import export_batch_target
+from shoal.deploy.verify import verify
+from shoal.errors import CompileError, InputError, ModelFileError
+from shoal.files import CompiledMetadata, Package, model_kind, read_package
+from shoal.files.compiled import INPUTS, METADATA, OUTPUTS, compute_capability, cpu_isa
+from shoal.files.reference import tensors_to_structures
+from shoal.potentials import CompiledPotential, LearnedPotential
+
+MODES = {"aotinductor": ".shoal.pt2"}
+TARGETS = ("batch",)
+EAGER_WORKS = "The package works without compiling: shoal.load('MODEL.shoal')."
+
+
+def compile_model(
+    model: str | Path,
+    out: str | Path,
+    *,
+    mode: str = "aotinductor",
+    target: str = "batch",
+    device: torch.device | str = "cpu",
+) -> CompiledMetadata:
+    """Compile a `.ckpt` or `.shoal` to `out` (`*.shoal.pt2`), check it against the eager model, return its metadata.
+
+    The file is written only if energies, forces and stresses on the package's own structures agree within
+    tolerance, in batches of one, two and many. Raises CompileError, saying what failed and what to do, InputError
+    for an unknown mode, target or ending, ModelFileError for a model that cannot be read.
+    """
+    out, device = Path(out), torch.device(device)
+    _check_request(out, mode, target, device)
+    with tempfile.TemporaryDirectory(prefix="shoal-compile-") as scratch:
+        content = _as_package(Path(model), Path(scratch))
+        potential = LearnedPotential.from_package(content).to(device)
+        draft = Path(scratch) / out.name
+        _aot_compile(potential, device, draft)
+        metadata = _metadata(content, potential, mode, target, device)
+        _write_metadata(draft, metadata)
+        structures, atom_types = tensors_to_structures(content.reference)
+        differences = verify(CompiledPotential(draft, device), potential, structures, atom_types)
+        metadata = metadata.model_copy(update={"verified": differences})
+        _write_metadata(draft, metadata)
+        _move(draft, out)
+    return metadata
+
+
+def _check_request(out: Path, mode: str, target: str, device: torch.device) -> None:
+    if mode not in MODES:
+        raise InputError(f"mode {mode!r} is unknown; there is {', '.join(MODES)}")
+    if target not in TARGETS:
+        raise InputError(f"target {target!r} is unknown; the only target is batch: one file for any number of systems")
+    if not out.name.endswith(MODES[mode]):
+        raise InputError(f"{out}: the name of a compiled file ends in {MODES[mode]} for mode {mode}")
+    if not out.parent.is_dir():
+        raise InputError(f"{out.parent}: no such folder")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError("device cuda was asked for, but torch sees no GPU here; see shoal doctor")
+
+
+def _as_package(model: Path, scratch: Path) -> Package:
+    kind = model_kind(model)
+    if kind == "checkpoint":
+        return read_package(package(model, scratch / "model.shoal"))
+    if kind == "package":
+        return read_package(model)
+    raise ModelFileError(f"{model} is compiled already; compile takes a .ckpt or a .shoal")
+
+
+def _aot_compile(potential: LearnedPotential, device: torch.device, out: Path) -> None:
+    try:
+        with _inductor_cache(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = export_batch_target(potential, device)
+            torch._inductor.aoti_compile_and_package(program, package_path=str(out))
+    except Exception as error:
+        raise CompileError(f"compiling for {device.type} failed: {_cause(error)} {EAGER_WORKS}") from error
+
+
+def _cause(error: Exception) -> str:
+    """The last line of the deepest error, and what to do about the common ones."""
+    deepest: BaseException = error
+    while deepest.__cause__ is not None:
+        deepest = deepest.__cause__
+    text = str(error) + str(deepest)
+    if "InvalidCxxCompiler" in type(error).__name__ + type(deepest).__name__ or "No working C++ compiler" in text:
+        return "no working C++ compiler was found. Install one (Debian: apt install g++) or set CXX; see shoal doctor."
+    lines = [line for line in str(deepest).splitlines() if line.strip()]
+    return f"{type(deepest).__name__}: {lines[0] if lines else 'no message'}."
+
+
+@contextmanager
+def _inductor_cache() -> Iterator[None]:
+    """Inductor's intermediate files go to Shoal's cache, or to a folder that vanishes if caching is off."""
+    folder = cache_folder("inductor")
+    temporary = None if folder is not None else tempfile.mkdtemp(prefix="shoal-inductor-")
+    before = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder or temporary)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TORCHINDUCTOR_CACHE_DIR"]
+        else:
+            os.environ["TORCHINDUCTOR_CACHE_DIR"] = before
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _metadata(
+    content: Package, potential: LearnedPotential, mode: str, target: str, device: torch.device
+) -> CompiledMetadata:
+    manifest = content.manifest
+    return CompiledMetadata(
+        shoal_schema=manifest.shoal_schema,
+        mode=mode,
+        package_sha256=content.sha256,
+        type_names=manifest.type_names,
+        chemical_species_to_atom_type_map=manifest.chemical_species_to_atom_type_map,
+        cutoff=manifest.cutoff,
+        model_dtype=potential.model_dtype,
+        inputs=INPUTS,
+        outputs=OUTPUTS,
+        torch_version=torch.__version__,
+        device=device.type,
+        cpu_isa=cpu_isa() if device.type == "cpu" else "",
+        compute_capability=compute_capability(device),
+        target=target,
+        verified={},
+        custom_ops=[],
+        capabilities=potential.capabilities,
+        provenance=manifest.provenance,
+    )
+
+
+def _write_metadata(path: Path, metadata: CompiledMetadata) -> None:
+    """Put the metadata into the archive, under the folder its other members share, replacing an earlier one."""
+    with zipfile.ZipFile(path) as archive:
+        prefix = archive.namelist()[0].split("/")[0]
+        members = [(info, archive.read(info)) for info in archive.infolist() if not info.filename.endswith(METADATA)]
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for info, data in members:
+            archive.writestr(info, data)
+        archive.writestr(f"{prefix}/{METADATA}", json.dumps(metadata.to_strings(), indent=1))
+
+
+def _move(draft: Path, out: Path) -> None:
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        shutil.copyfile(draft, temporary)
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(out)
+    except OSError as error:
+        raise CompileError(f"{out}: cannot write it: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,111 @@
+"""Writing a `.shoal` package: manifest, weights and reference results, in a zip that is the same bytes each time."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from shoal.errors import ModelFileError
+from shoal.files import ArchitectureSpec, Manifest
+from shoal.files.manifest import REFERENCE, WEIGHTS
+from shoal.files.package import MANIFEST
+from shoal.files.reference import RESULTS, structures_to_tensors, tensors_to_structures
+from shoal.neighbors import neighbor_list
+from shoal.potentials import LearnedPotential
+from shoal.state import SimState
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def package(checkpoint: str | Path, out: str | Path, *, averaged: bool = True) -> Path:
+    """Pack the model of a training checkpoint (`.ckpt`) into a `.shoal` file and return its path.
+
+    `averaged`: take the exponential moving average of the weights, as validation does. Raises ModelFileError.
+    """
+    from shoal.files.checkpoint import read_checkpoint
+
+    content = read_checkpoint(checkpoint)
+    weights = content.weights if averaged else content.raw_weights
+    potential = LearnedPotential(
+        ArchitectureSpec(name=content.architecture, config=content.model_config),
+        weights,
+        content.chemical_species_to_atom_type_map,
+    )
+    structures, atom_types = tensors_to_structures(content.reference_structures)
+    return package_potential(
+        potential,
+        out,
+        structures,
+        atom_types,
+        statistics=content.statistics,
+        provenance=content.provenance,
+    )
+
+
+def package_potential(
+    potential: LearnedPotential,
+    out: str | Path,
+    structures: SimState,
+    atom_types: torch.Tensor,
+    *,
+    statistics: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> Path:
+    """Pack a potential in memory; `structures` with atom types (N,) become its reference results.
+
+    Raises ModelFileError if `out` does not end in .shoal or cannot be written.
+    """
+    out = Path(out)
+    if out.suffix != ".shoal":
+        raise ModelFileError(f"{out}: a package's name ends in .shoal")
+    members = {
+        WEIGHTS: _safetensors(potential.model.state_dict()),
+        REFERENCE: _safetensors(reference_results(potential, structures, atom_types)),
+    }
+    manifest = Manifest(
+        architecture=potential.spec,
+        capabilities=potential.capabilities,
+        type_names=potential.type_names,
+        chemical_species_to_atom_type_map=dict(potential.species_map) if potential.species_map is not None else None,
+        cutoff=potential.cutoff,
+        statistics=dict(statistics or {}),
+        provenance={"packed_with_torch": torch.__version__, **(provenance or {})},
+        members={name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
+    )
+    content = {MANIFEST: manifest.model_dump_json(indent=1).encode(), **members}
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+                for name, data in content.items():
+                    archive.writestr(zipfile.ZipInfo(name, _EPOCH), data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(out)
+    except OSError as error:
+        raise ModelFileError(f"{out}: cannot write it: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return out
+
+
+def reference_results(
+    potential: LearnedPotential, structures: SimState, atom_types: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """Structures as tensors with the energy, forces and stress the model gives them."""
+    state = structures.to(potential.device)
+    neighbors = neighbor_list(state, potential.cutoff)
+    results = potential(state, neighbors, RESULTS, atom_types=atom_types.to(potential.device))
+    return {**structures_to_tensors(structures, atom_types), **{name: results[name] for name in RESULTS}}
+
+
+def _safetensors(tensors: Mapping[str, torch.Tensor]) -> bytes:
+    from safetensors.torch import save
+
+    return save({name: value.detach().cpu().contiguous() for name, value in tensors.items()})

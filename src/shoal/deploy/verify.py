@@ -1,0 +1,91 @@
+"""Is a compiled file the model it was made from? Measured on real structures before the file is given out.
+
+N atoms, S systems.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from shoal.errors import CompileError
+from shoal.neighbors import neighbor_list
+from shoal.potentials import CompiledPotential, LearnedPotential, Potential
+from shoal.state import SimState, concatenate, select
+
+TOLERANCE = {"float64": 1e-10, "float32": 5e-5}
+"""Compiled against eager of the same dtype: abs(a - b) <= tol * max(1, scale)."""
+FLOAT32_LIMIT = 5e-4
+"""A float32 file against eager float64; beyond this it is refused."""
+QUANTITIES = ("atomic_energy", "forces", "stress")
+
+
+def verify(
+    compiled: CompiledPotential, eager: LearnedPotential, structures: SimState, atom_types: torch.Tensor
+) -> dict[str, float]:
+    """Largest differences of a compiled file to its eager model, in its own dtype and in float64.
+
+    Batches: every structure alone, two together, all together, one atom alone (no edges). `atom_types` (N,).
+    Keys: `energy`, `forces`, `stress` (eV/atom, eV/A, eV/A^3) against the same dtype, the same with `_float64`.
+    Raises CompileError naming the quantity and the batch when a difference exceeds its tolerance.
+    """
+    exact = eager.with_core_dtype("float64").to(compiled.device)
+    references = {"": (eager, TOLERANCE[eager.model_dtype]), "_float64": (exact, FLOAT32_LIMIT)}
+    worst: dict[str, float] = {}
+    for name, state, types in _batches(structures, atom_types):
+        state, types = state.to(compiled.device), types.to(compiled.device)
+        got = _evaluate(compiled, state, types)
+        for suffix, (reference, tolerance) in references.items():
+            expected = _evaluate(reference, state, types)
+            shift = _evaluate(reference, _isolated(state), types)["atomic_energy"]
+            for quantity in QUANTITIES:
+                want = expected[quantity] - (shift if quantity == "atomic_energy" else 0)
+                have = got[quantity] - (shift if quantity == "atomic_energy" else 0)
+                key = ("energy" if quantity == "atomic_energy" else quantity) + suffix
+                difference, scale = _largest(have, want)
+                if not difference <= tolerance * max(1.0, scale):
+                    raise CompileError(
+                        f"the compiled {quantity} of {name} differs by {difference:.1e} from the eager model "
+                        f"(allowed {tolerance * max(1.0, scale):.1e}); no file was written. "
+                        "The package itself works eagerly: shoal.load('MODEL.shoal')"
+                    )
+                worst[key] = max(worst.get(key, 0.0), difference)
+    return worst
+
+
+def _batches(structures: SimState, types: torch.Tensor) -> list[tuple[str, SimState, torch.Tensor]]:
+    n = structures.n_systems
+
+    def part(systems: list[int]) -> tuple[SimState, torch.Tensor]:
+        rows = [types[structures.offsets[s] : structures.offsets[s + 1]] for s in systems]
+        return select(structures, systems), torch.cat(rows)
+
+    batches = [(f"reference structure {s} alone", *part([s])) for s in range(n)]
+    batches.append(("two reference structures", *part([0, n - 1] if n > 1 else [0])))
+    batches.append(("all reference structures", structures, types))
+    atom = SimState.build(structures.positions[:1], structures.atomic_numbers[:1], [1])
+    batches.append(("a single atom", atom, types[:1]))
+    many = concatenate([structures] * 3, renumber=True)
+    batches.append(("many structures", many, types.repeat(3)))
+    return batches
+
+
+def _isolated(state: SimState) -> SimState:
+    """The same atoms, too far apart to feel each other."""
+    spread = torch.arange(state.n_atoms, dtype=state.dtype, device=state.device)[:, None] * 1e3
+    return state.replace(
+        positions=spread.expand(-1, 3).clone(), cell=torch.zeros_like(state.cell), pbc=torch.zeros_like(state.pbc)
+    )
+
+
+def _evaluate(potential: Potential, state: SimState, types: torch.Tensor) -> dict[str, torch.Tensor]:
+    return potential(state, neighbor_list(state, potential.cutoff), QUANTITIES, atom_types=types)
+
+
+def _largest(a: torch.Tensor, b: torch.Tensor) -> tuple[float, float]:
+    """Largest difference and largest value; a NaN counts only where one side alone has it."""
+    both = torch.isnan(a) & torch.isnan(b)
+    a, b = torch.where(both, 0.0, a), torch.where(both, 0.0, b)
+    if not a.numel():
+        return 0.0, 0.0
+    difference = (a - b).abs().max()
+    return float(difference) if not torch.isnan(difference) else float("inf"), float(b.abs().max())

@@ -1,0 +1,143 @@
+"""`BatchCalculator`: a potential bound to its type map, neighbour builder and device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from shoal.contract import DEFAULT_OUTPUTS, Capabilities
+from shoal.errors import InputError, ModelFileError
+from shoal.files import model_kind
+from shoal.neighbors import neighbor_list
+from shoal.potentials import CompiledPotential, LearnedPotential, Potential, load_potential
+from shoal.state import SimState, TypeMap
+
+
+class BatchCalculator:
+    """`calculator(state)` gives energy (S,) eV, forces (N, 3) eV/A and stress (S, 3, 3) eV/A^3 of all its systems.
+
+    `chemical_species_to_atom_type_map`: omitted, the map stored in the model, else identity with one warning; True,
+    identity; a dict symbol -> type name. Raises ValueError for anything else.
+    """
+
+    def __init__(
+        self,
+        potential: Potential,
+        *,
+        device: torch.device | str | None = None,
+        chemical_species_to_atom_type_map: object = None,
+    ) -> None:
+        self.potential = potential if device is None else potential.to(device)
+        self.type_map: TypeMap = potential.type_map(chemical_species_to_atom_type_map)
+
+    @classmethod
+    def from_potential(
+        cls,
+        potential: Potential,
+        *,
+        device: torch.device | str | None = None,
+        chemical_species_to_atom_type_map: object = None,
+    ) -> BatchCalculator:
+        """Of a potential in memory."""
+        return cls(potential, device=device, chemical_species_to_atom_type_map=chemical_species_to_atom_type_map)
+
+    @classmethod
+    def from_package(
+        cls,
+        path: str | Path,
+        *,
+        device: torch.device | str | None = None,
+        chemical_species_to_atom_type_map: object = None,
+    ) -> BatchCalculator:
+        """Of a `.shoal` package, evaluated eagerly. Raises ModelFileError."""
+        potential = LearnedPotential.from_package(path).to(device or "cpu")
+        return cls(potential, chemical_species_to_atom_type_map=chemical_species_to_atom_type_map)
+
+    @classmethod
+    def from_compiled_model(
+        cls,
+        compile_path: str | Path,
+        *,
+        device: torch.device | str | None = None,
+        chemical_species_to_atom_type_map: object = None,
+    ) -> BatchCalculator:
+        """Of a compiled `.shoal.pt2` or `.shoal.pth` file. Raises ModelFileError."""
+        if model_kind(compile_path) not in ("aotinductor", "torchscript"):
+            raise ModelFileError(f"{compile_path} is no compiled model; shoal.load opens any model file")
+        potential = CompiledPotential(compile_path, device)
+        return cls(potential, chemical_species_to_atom_type_map=chemical_species_to_atom_type_map)
+
+    @classmethod
+    def of(
+        cls,
+        model: BatchCalculator | Potential | str | Path,
+        *,
+        device: torch.device | str | None = None,
+        chemical_species_to_atom_type_map: object = None,
+    ) -> BatchCalculator:
+        """Of anything that is one: a calculator as it is, a potential, or the path of a model file."""
+        if isinstance(model, BatchCalculator):
+            if device is not None or chemical_species_to_atom_type_map is not None:
+                raise InputError("a BatchCalculator already has its device and type map; give them where it is made")
+            return model
+        potential = load_potential(model, device) if isinstance(model, str | Path) else model
+        device = None if isinstance(model, str | Path) else device
+        return cls(potential, device=device, chemical_species_to_atom_type_map=chemical_species_to_atom_type_map)
+
+    @property
+    def device(self) -> torch.device:
+        return self.potential.device
+
+    @property
+    def cutoff(self) -> float:
+        return self.potential.cutoff
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self.potential.capabilities
+
+    def __repr__(self) -> str:
+        return f"BatchCalculator({type(self.potential).__name__}, types {self.type_map.type_names}, {self.device})"
+
+    def __call__(self, state: SimState, outputs: Iterable[str] = DEFAULT_OUTPUTS) -> dict[str, torch.Tensor]:
+        """Evaluate every system of a state in one batch.
+
+        The state may be on any device, float32 or float64; results come back on its device and in its dtype,
+        energies always float64. `outputs`: names of `shoal.contract.QUANTITIES`, such as "atomic_energy".
+        Raises InputError for positions or cells that are not finite, UnsupportedSpeciesError and
+        UnsupportedRequestError.
+        """
+        check_finite(state)
+        local = state.to(self.device)
+        types = self.type_map(local)
+        neighbors = neighbor_list(local, self.cutoff)
+        results = self.potential(local, neighbors, outputs, atom_types=types)
+        return {name: value.to(state.device) for name, value in results.items()}
+
+
+def load(
+    path: str | Path,
+    *,
+    device: torch.device | str | None = None,
+    chemical_species_to_atom_type_map: object = None,
+) -> BatchCalculator:
+    """Open any model file as a BatchCalculator: a package (eager) or a compiled file.
+
+    Raises ModelFileError naming what is wrong with the file and how to mend it, ValueError for a wrong map.
+    """
+    return BatchCalculator.of(
+        Path(path), device=device, chemical_species_to_atom_type_map=chemical_species_to_atom_type_map
+    )
+
+
+def check_finite(state: SimState) -> None:
+    """Refuse a state with NaN or infinite positions or cells. Raises InputError naming system and atom."""
+    if state.n_atoms and not bool(torch.isfinite(state.positions).all()):
+        atom = int((~torch.isfinite(state.positions).all(1)).nonzero()[0])
+        system = int(state.system_index[atom])
+        raise InputError(f"the position of atom {atom - int(state.offsets[system])} of system {system} is not finite")
+    if state.n_systems and not bool(torch.isfinite(state.cell).all()):
+        system = int((~torch.isfinite(state.cell).all(2).all(1)).nonzero()[0])
+        raise InputError(f"the cell of system {system} is not finite")

@@ -1,0 +1,131 @@
+"""Metadata of compiled files, read from the zip before anything in it is loaded."""
+
+from __future__ import annotations
+
+import json
+import platform
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from shoal.contract import Capabilities
+from shoal.errors import ModelFileError
+
+METADATA = "extra/shoal.json"
+INPUTS = ("positions", "cell", "edge_index", "edge_cell_shift", "atom_types", "system_index", "energy_weights")
+OUTPUTS = ("atomic_energy", "energy", "forces", "stress", "virial")
+
+
+class CompiledMetadata(BaseModel):
+    """What a compiled file says of itself; on disk every value is a string.
+
+    `verified`: largest differences seen when it was written, against the eager model of the same dtype and against
+    eager float64 (energy eV/atom, forces eV/A, stress eV/A^3).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    shoal_schema: int
+    mode: str
+    package_sha256: str
+    type_names: tuple[str, ...]
+    chemical_species_to_atom_type_map: dict[str, str] | None
+    cutoff: float
+    model_dtype: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    torch_version: str
+    device: str
+    cpu_isa: str
+    compute_capability: str
+    target: str
+    verified: dict[str, float]
+    custom_ops: list[dict[str, str]]
+    capabilities: Capabilities
+    provenance: dict[str, Any] = {}
+
+    def to_strings(self) -> dict[str, str]:
+        """Every value as a string: words as they are, the rest as JSON."""
+        values = self.model_dump(mode="json")
+        return {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
+
+    @classmethod
+    def from_strings(cls, strings: dict[str, str]) -> CompiledMetadata:
+        """The inverse of `to_strings`. Raises ValueError."""
+        plain = {key for key, field in cls.model_fields.items() if field.annotation is str}
+        return cls.model_validate({k: v if k in plain else json.loads(v) for k, v in strings.items()})
+
+
+def read_metadata(path: str | Path) -> CompiledMetadata:
+    """Metadata of a `.shoal.pt2` or `.shoal.pth`; checks the whole archive for damage.
+
+    Raises ModelFileError for a file that is missing, truncated, damaged, or not compiled by Shoal.
+    """
+    path = Path(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+            if damaged:
+                raise ModelFileError(f"{path}: damaged: the checksum of {damaged} is wrong; compile the model again")
+            names = [name for name in archive.namelist() if name == METADATA or name.endswith("/" + METADATA)]
+            if not names:
+                raise ModelFileError(f"{path}: not compiled by Shoal (it holds no {METADATA})")
+            strings = json.loads(archive.read(names[0]))
+        return CompiledMetadata.from_strings(strings)
+    except FileNotFoundError:
+        raise ModelFileError(f"{path}: no such file") from None
+    except (zipfile.BadZipFile, OSError, EOFError, zlib.error, NotImplementedError) as error:
+        raise ModelFileError(f"{path}: truncated, damaged or no compiled model: {error}") from None
+    except (ValidationError, ValueError, AttributeError) as error:
+        raise ModelFileError(f"{path}: its metadata cannot be read: {error}; compile the model again") from None
+
+
+def check_runs_here(path: str | Path, metadata: CompiledMetadata, device: torch.device) -> None:
+    """Refuse a file made for another device, torch or processor. Raises ModelFileError with the way to mend it."""
+    again = f"compile it again: shoal compile MODEL {path} --device {device.type}"
+    if metadata.device != device.type:
+        raise ModelFileError(f"{path} was compiled for {metadata.device}, asked to run on {device}; {again}")
+    if _minor(metadata.torch_version) != _minor(torch.__version__):
+        raise ModelFileError(
+            f"{path} was compiled with torch {metadata.torch_version}, this is torch {torch.__version__}; {again}"
+        )
+    if metadata.device == "cpu":
+        missing = sorted(set(metadata.cpu_isa.split()) - set(cpu_isa().split()))
+        if missing:
+            raise ModelFileError(f"{path} was compiled for a processor with {', '.join(missing)}; {again}")
+    elif metadata.compute_capability != compute_capability(device):
+        raise ModelFileError(
+            f"{path} was compiled for compute capability {metadata.compute_capability}, "
+            f"{device} has {compute_capability(device)}; {again}"
+        )
+
+
+def cpu_isa() -> str:
+    """The machine type and its vector and bit-manipulation extensions, as words."""
+    words = {platform.machine().lower()}
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith(("flags", "Features")):
+                wanted = ("avx", "fma", "amx", "bmi", "f16c", "sse4", "vaes", "gfni", "sve", "asimd", "bf16", "i8mm")
+                words |= {word for word in line.split(":")[1].split() if word.startswith(wanted)}
+                break
+    else:
+        words.add(torch.backends.cpu.get_cpu_capability().lower())
+    return " ".join(sorted(words))
+
+
+def compute_capability(device: torch.device) -> str:
+    """Of a CUDA device, such as 9.0; empty for others."""
+    if device.type != "cuda":
+        return ""
+    major, minor = torch.cuda.get_device_capability(device)
+    return f"{major}.{minor}"
+
+
+def _minor(version: str) -> tuple[str, ...]:
+    return tuple(version.split("+")[0].split(".")[:2])

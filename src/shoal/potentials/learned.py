@@ -1,0 +1,73 @@
+"""A trained architecture as a potential, in eager mode."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from shoal.architectures import build
+from shoal.contract import Capabilities
+from shoal.errors import ModelFileError
+from shoal.files import ArchitectureSpec, Package, read_package
+from shoal.potentials.base import ShortRangePotential
+from shoal.potentials.graph import Graph
+
+
+class LearnedPotential(ShortRangePotential):
+    """An architecture of `shoal.architectures` with its weights; float64 everywhere outside its core."""
+
+    def __init__(
+        self,
+        spec: ArchitectureSpec,
+        weights: Mapping[str, torch.Tensor] | None = None,
+        species_map: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.model: nn.Module = build(spec.name, spec.config)
+        if weights is not None:
+            self.model.load_state_dict(dict(weights))
+        self.model.eval().requires_grad_(False)
+        self.cutoff = float(self.model.config.cutoff)  # type: ignore[union-attr,arg-type]
+        self.type_names = tuple(self.model.config.type_names)  # type: ignore[union-attr,arg-type]
+        self.species_map = species_map
+        self.strictly_local = bool(self.model.strictly_local)
+
+    @classmethod
+    def from_package(cls, package: Package | str | Path) -> LearnedPotential:
+        """Build the model of a `.shoal` package. Raises ModelFileError."""
+        content = package if isinstance(package, Package) else read_package(package)
+        manifest = content.manifest
+        try:
+            potential = cls(manifest.architecture, content.weights, manifest.chemical_species_to_atom_type_map)
+        except (RuntimeError, ValueError) as error:
+            raise ModelFileError(f"the package's weights or configuration do not fit: {error}") from None
+        if potential.type_names != manifest.type_names or potential.cutoff != manifest.cutoff:
+            raise ModelFileError("the package's manifest and its architecture disagree on types or cutoff")
+        return potential
+
+    @property
+    def model_dtype(self) -> str:
+        """Precision of the core: "float32" or "float64"."""
+        return str(self.model.config.model_dtype)  # type: ignore[union-attr]
+
+    @property
+    def interaction_range(self) -> float:
+        return float(self.model.interaction_range)  # type: ignore[arg-type]
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return super().capabilities.model_copy(update={"dtype": self.model_dtype})
+
+    def with_core_dtype(self, model_dtype: str) -> LearnedPotential:
+        """The same model with a float32 or float64 core."""
+        spec = self.spec.model_copy(update={"config": {**self.spec.config, "model_dtype": model_dtype}})
+        weights = self.model.state_dict()
+        target = build(spec.name, spec.config).state_dict()
+        return LearnedPotential(spec, {k: v.to(target[k].dtype) for k, v in weights.items()}, self.species_map)
+
+    def atomic_energies(self, graph: Graph) -> torch.Tensor:
+        return self.model(graph.edge_vectors, graph.edge_index, graph.atom_types)

@@ -1,0 +1,28 @@
+"""Any model file as a potential."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from shoal.errors import ModelFileError
+from shoal.files import model_kind
+from shoal.potentials.base import Potential
+from shoal.potentials.compiled import CompiledPotential
+from shoal.potentials.learned import LearnedPotential
+
+
+def load_potential(path: str | Path, device: torch.device | str | None = None) -> Potential:
+    """Open a `.shoal` package (eager) or a compiled file on a device (default: CPU, or the one it was compiled for).
+
+    Raises ModelFileError, for a checkpoint with the command that packages it.
+    """
+    kind = model_kind(path)
+    if kind == "checkpoint":
+        raise ModelFileError(
+            f"{path} is a training checkpoint; make a model of it first: shoal package {path} OUT.shoal"
+        )
+    if kind == "package":
+        return LearnedPotential.from_package(path).to(device or "cpu")
+    return CompiledPotential(path, device)
