@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 from shoal.errors import ModelFileError
-from shoal.files import ArchitectureSpec, Manifest
+from shoal.files import ArchitectureSpec, Manifest, read_checkpoint
 from shoal.files.manifest import REFERENCE, WEIGHTS
 from shoal.files.package import MANIFEST
-from shoal.files.reference import RESULTS, structures_to_tensors, tensors_to_structures
+from shoal.files.reference import RESULTS, frames_to_structures, structures_to_tensors
 from shoal.neighbors import neighbor_list
 from shoal.potentials import LearnedPotential
 from shoal.state import SimState
@@ -28,16 +28,10 @@ def package(checkpoint: str | Path, out: str | Path, *, averaged: bool = True) -
 
     `averaged`: take the exponential moving average of the weights, as validation does. Raises ModelFileError.
     """
-    from shoal.files.checkpoint import read_checkpoint
-
-    content = read_checkpoint(checkpoint)
-    weights = content.weights if averaged else content.raw_weights
-    potential = LearnedPotential(
-        ArchitectureSpec(name=content.architecture, config=content.model_config),
-        weights,
-        content.chemical_species_to_atom_type_map,
-    )
-    structures, atom_types = tensors_to_structures(content.reference_structures)
+    content = read_checkpoint(checkpoint, averaged=averaged)
+    spec = ArchitectureSpec(name=content.architecture, config=content.config)
+    potential = LearnedPotential(spec, content.weights, content.species_map)
+    structures, atom_types = frames_to_structures(content.reference_structures)
     return package_potential(
         potential,
         out,

@@ -1,5 +1,7 @@
 """Reading model files: manifests and metadata are checked before anything is loaded."""
 
+from shoal.files.checkpoint import Checkpoint as Checkpoint
+from shoal.files.checkpoint import read_checkpoint as read_checkpoint
 from shoal.files.compiled import CompiledMetadata as CompiledMetadata
 from shoal.files.compiled import check_runs_here as check_runs_here
 from shoal.files.compiled import read_metadata as read_metadata

@@ -5,7 +5,7 @@ N atoms, S systems.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -37,3 +37,11 @@ def tensors_to_structures(tensors: Mapping[str, torch.Tensor]) -> tuple[SimState
         pbc=tensors["pbc"],
     )
     return state, tensors["atom_types"]
+
+
+def frames_to_structures(frames: Sequence[Mapping[str, torch.Tensor]]) -> tuple[SimState, torch.Tensor]:
+    """The frames of a checkpoint (files.checkpoint) as one float64 state and its atom types (N,)."""
+    rows = {key: torch.cat([frame[key] for frame in frames]) for key in ("positions", "atomic_numbers", "atom_types")}
+    systems = {key: torch.stack([frame[key] for frame in frames]) for key in ("cell", "pbc")}
+    counts = torch.tensor([len(frame["atomic_numbers"]) for frame in frames])
+    return tensors_to_structures({**rows, **systems, "n_atoms": counts})

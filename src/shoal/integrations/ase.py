@@ -6,7 +6,7 @@ N atoms.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from ase import Atoms
@@ -30,7 +30,7 @@ class ShoalCalculator(Calculator):
     ModelFileError; asking for the stress of a structure without volume is ASE's PropertyNotImplementedError.
     """
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress", "energies"]
+    implemented_properties = ["energy", "free_energy", "forces", "stress", "energies"]  # noqa: RUF012 (ASE declares it so)
 
     def __init__(
         self,
@@ -58,6 +58,7 @@ class ShoalCalculator(Calculator):
     ) -> None:
         super().calculate(atoms, properties, system_changes)
         calculator = self.batch_calculator
+        assert self.atoms is not None
         state = atoms_to_state(self.atoms).to(calculator.device)
         check_finite(state)
         outputs = [
