@@ -18,7 +18,7 @@ from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.eos import EquationOfState
-from ase.io import read, write
+from ase.io import iread, write
 from ase.md.langevin import Langevin
 from ase.neighborlist import neighbor_list
 from rich.console import Console
@@ -113,7 +113,8 @@ FAMILIES = {strained: 30, rattled: 35, hot: 35, vacancy: 20}
 def training_frames(seed: int) -> list[Atoms]:
     """All families, mixed so that any run of neighbouring frames has about the same share of each."""
     rng = np.random.default_rng(seed)
-    frames, keys = [], []
+    frames: list[Atoms] = []
+    keys: list[float] = []
     for family, count in FAMILIES.items():
         for u in track(np.linspace(0, 1, count), f"drawing {family.__name__}"):
             frames.append(tagged(draw(family, rng, u), family.__name__))
@@ -151,7 +152,7 @@ def label(atoms: Atoms, path: Path) -> None:
 def is_labelled(atoms: Atoms, path: Path) -> bool:
     if not path.exists():
         return False
-    stored = read(path)
+    stored = next(iread(path))
     return len(stored) == len(atoms) and np.allclose(stored.positions, atoms.positions, rtol=0, atol=1e-7)
 
 
@@ -193,8 +194,8 @@ def main() -> None:
         for done in track(as_completed(pending), "labelling with GFN1-xTB", total=len(pending)):
             done.result()
     for name in sets:
-        write(options.out / f"{name}.xyz", [read(path) for path in paths[name]], format="extxyz")
-    Console().print(summary(*(read(options.out / f"{name}.xyz", index=":") for name in sets)))
+        write(options.out / f"{name}.xyz", [next(iread(path)) for path in paths[name]], format="extxyz")
+    Console().print(summary(*(list(iread(options.out / f"{name}.xyz")) for name in sets)))
 
 
 if __name__ == "__main__":
