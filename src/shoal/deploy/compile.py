@@ -87,7 +87,9 @@ def _aot_compile(potential: LearnedPotential, device: torch.device, out: Path) -
         with _inductor_cache(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = export_batch_target(potential, device)
-            torch._inductor.aoti_compile_and_package(program, package_path=str(out))
+            # the number of threads is that of the process that runs the file, not of this one
+            options = {"cpp.dynamic_threads": True}
+            torch._inductor.aoti_compile_and_package(program, package_path=str(out), inductor_configs=options)
     except Exception as error:
         raise CompileError(f"compiling for {device.type} failed: {_cause(error)} {EAGER_WORKS}") from error
 

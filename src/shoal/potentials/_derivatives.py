@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import torch
 
+from shoal.nn.segments import segment_sum
+
 
 def energy_and_derivatives(
     atomic_energies: Callable[[torch.Tensor], torch.Tensor],
@@ -38,7 +40,7 @@ def energy_and_derivatives(
     strain_gradient = _strain_gradient(vectors, gradient, edge_index, system_index, cell.shape[0])
     return {
         "atomic_energy": atomic,
-        "energy": _sum_by(system_index, atomic, cell.shape[0]),
+        "energy": segment_sum(atomic, system_index, cell.shape[0]),
         "forces": _forces(gradient, edge_index, system_index.shape[0]),
         "stress": stress(strain_gradient, cell),
         "virial": -strain_gradient,
@@ -67,8 +69,7 @@ def cell_volume(cell: torch.Tensor) -> torch.Tensor:
 
 
 def _forces(gradient: torch.Tensor, edge_index: torch.Tensor, n_atoms: int) -> torch.Tensor:
-    zeros = gradient.new_zeros((n_atoms, 3))
-    return zeros.index_add(0, edge_index[0], gradient).index_add(0, edge_index[1], -gradient)
+    return segment_sum(gradient, edge_index[0], n_atoms) - segment_sum(gradient, edge_index[1], n_atoms)
 
 
 def _strain_gradient(
@@ -80,9 +81,5 @@ def _strain_gradient(
 ) -> torch.Tensor:
     """(S, 3, 3): summed per atom first, so that the long sum over a system has short terms."""
     outer = (vectors[:, :, None] * gradient[:, None, :]).reshape(-1, 9)
-    per_atom = outer.new_zeros((system_index.shape[0], 9)).index_add(0, edge_index[0], outer)
-    return _sum_by(system_index, per_atom, n_systems).reshape(-1, 3, 3)
-
-
-def _sum_by(index: torch.Tensor, values: torch.Tensor, n_rows: int) -> torch.Tensor:
-    return values.new_zeros((n_rows, *values.shape[1:])).index_add(0, index, values)
+    per_atom = segment_sum(outer, edge_index[0], system_index.shape[0])
+    return segment_sum(per_atom, system_index, n_systems).reshape(-1, 3, 3)

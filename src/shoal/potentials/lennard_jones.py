@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 
 from shoal.errors import InputError
+from shoal.nn.segments import segment_sum
 from shoal.potentials.base import ShortRangePotential
 from shoal.potentials.graph import Graph
 
@@ -69,7 +70,7 @@ class LennardJones(ShortRangePotential):
         elif self.mode == "switch":
             phi = phi * self._switch(r2.sqrt())
         phi = torch.where(r2 < self.cutoff**2, phi, 0.0)
-        return phi.new_zeros(graph.n_atoms).index_add(0, i, 0.5 * phi)
+        return segment_sum(0.5 * phi, i, graph.n_atoms)
 
     def _switch(self, r: torch.Tensor) -> torch.Tensor:
         x = ((r - self.switch_start) / (self.cutoff - self.switch_start)).clamp(0.0, 1.0)

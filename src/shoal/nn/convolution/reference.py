@@ -7,12 +7,13 @@ from torch import Tensor
 
 from ..harmonics import degree
 from ..irreps import Features, Irrep, Path
+from ..segments import gather, segment_sum
 from ..wigner import wigner_3j
 from .base import Convolution, Edges
 
 
 class ReferenceConvolution(Convolution):
-    """Messages are formed edge by edge and summed with `index_add`."""
+    """Messages are formed edge by edge and summed by centre."""
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
@@ -22,7 +23,7 @@ class ReferenceConvolution(Convolution):
 
     def forward(self, features: Features, edges: Edges) -> Features:
         weights = self.radial(edges.radial).split([path.channels for path in self.paths], dim=1)
-        gathered = {irrep: x[edges.source] for irrep, x in features.items()}
+        gathered = {irrep: gather(x, edges.source) for irrep, x in features.items()}
         messages: dict[Irrep, list[Tensor]] = {target: [] for target in self.outputs}
         for path, weight in zip(self.paths, weights, strict=True):
             coupled = self._couple(path, gathered[path.source], degree(edges.harmonics, path.l))
@@ -40,8 +41,7 @@ class ReferenceConvolution(Convolution):
 
     @staticmethod
     def _sum(messages: Tensor, edges: Edges) -> Tensor:
-        zeros = messages.new_zeros((edges.n_centres, *messages.shape[1:]))
-        return zeros.index_add(0, edges.centre, messages)
+        return segment_sum(messages, edges.centre, edges.n_centres)
 
 
 def _name(path: Path) -> str:

@@ -1,0 +1,88 @@
+"""Models that many tests share; each is compiled once a session."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk, molecule
+
+from shoal.deploy import compile_model, package_potential
+from shoal.files import ArchitectureSpec
+from shoal.io import atoms_to_state
+from shoal.potentials import LearnedPotential
+
+
+def rattled(atoms: Atoms, seed: int, amplitude: float = 0.1) -> Atoms:
+    """A copy with Gaussian displacements, amplitude in A."""
+    moved = atoms.copy()
+    moved.positions += np.random.default_rng(seed).normal(0, amplitude, moved.positions.shape)
+    return moved
+
+
+def tiny_nequip(type_names: tuple[str, ...], model_dtype: str, species: dict[str, str] | None) -> LearnedPotential:
+    """A small untrained NequIP with energies of a few eV and distinct shifts per type."""
+    config = {
+        "cutoff": 4.0,
+        "type_names": list(type_names),
+        "mean_neighbors": 12.0,
+        "num_layers": 2,
+        "l_max": 1,
+        "num_features": 8,
+        "radial_mlp_width": 16,
+        "model_dtype": model_dtype,
+        "seed": 3,
+    }
+    potential = LearnedPotential(ArchitectureSpec(name="nequip", config=config), species_map=species)
+    shifts = [-4.0 - 1.5 * k for k in range(len(type_names))]
+    potential.model.set_scales_shifts([1.3] * len(type_names), shifts)  # type: ignore[operator]
+    return potential
+
+
+@pytest.fixture(scope="session")
+def silicon() -> LearnedPotential:
+    """float32 core, the single type Si, no map stored."""
+    return tiny_nequip(("Si",), "float32", None)
+
+
+@pytest.fixture(scope="session")
+def silicon_package(silicon: LearnedPotential, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    diamond = bulk("Si", "diamond", a=5.43, cubic=True)
+    state = atoms_to_state([rattled(diamond, 0), rattled(diamond * (2, 1, 1), 1), rattled(diamond, 2)])
+    folder = tmp_path_factory.mktemp("silicon")
+    return package_potential(silicon, folder / "silicon.shoal", state, torch.zeros(state.n_atoms, dtype=torch.int64))
+
+
+@pytest.fixture(scope="session")
+def compiled_silicon(silicon_package: Path) -> Path:
+    """The float32 silicon model as a compiled file."""
+    out = silicon_package.with_name("silicon.shoal.pt2")
+    compile_model(silicon_package, out)
+    return out
+
+
+WATER_MAP = {"H": "hydrogen_like", "O": "O_water"}
+
+
+@pytest.fixture(scope="session")
+def water() -> LearnedPotential:
+    """float64 core, types that are no elements, and the map that goes with them."""
+    return tiny_nequip(("hydrogen_like", "O_water"), "float64", WATER_MAP)
+
+
+@pytest.fixture(scope="session")
+def water_package(water: LearnedPotential, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    state = atoms_to_state([rattled(molecule("H2O"), 0, 0.05), rattled(molecule("H2O2"), 1, 0.05)])
+    folder = tmp_path_factory.mktemp("water")
+    return package_potential(water, folder / "water.shoal", state, water.type_map()(state))
+
+
+@pytest.fixture(scope="session")
+def compiled_water(water_package: Path) -> Path:
+    """The float64 model of non-element types as a compiled file."""
+    out = water_package.with_name("water.shoal.pt2")
+    compile_model(water_package, out)
+    return out
