@@ -6,6 +6,7 @@ torch's own kernel for an index that is expanded along the features, and differe
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import torch
@@ -26,7 +27,7 @@ class _SegmentSum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, index: Tensor, n_rows: int) -> Tensor:
         ctx.save_for_backward(index)
-        flat = values.reshape(values.shape[0], -1)
+        flat = values.reshape(values.shape[0], prod(values.shape[1:]))
         rows = flat.new_zeros((n_rows, flat.shape[1]))
         expanded = index[:, None].expand(-1, flat.shape[1])
         return rows.scatter_reduce(0, expanded, flat, "sum").reshape(n_rows, *values.shape[1:])
