@@ -2,3 +2,7 @@
 
 from shoal.engine.calculator import BatchCalculator as BatchCalculator
 from shoal.engine.calculator import load as load
+from shoal.engine.evaluate import evaluate as evaluate
+from shoal.engine.outcome import EvaluationResults as EvaluationResults
+from shoal.engine.outcome import SystemResult as SystemResult
+from shoal.engine.results_folder import read_results as read_results

@@ -133,11 +133,12 @@ def load(
 
 
 def check_finite(state: SimState) -> None:
-    """Refuse a state with NaN or infinite positions or cells. Raises InputError naming system and atom."""
+    """Refuse a state with NaN or infinite positions or cells. Raises InputError naming system (its id) and atom."""
     if state.n_atoms and not bool(torch.isfinite(state.positions).all()):
         atom = int((~torch.isfinite(state.positions).all(1)).nonzero()[0])
         system = int(state.system_index[atom])
-        raise InputError(f"the position of atom {atom - int(state.offsets[system])} of system {system} is not finite")
+        place = f"atom {atom - int(state.offsets[system])} of system {int(state.system_id[system])}"
+        raise InputError(f"the position of {place} is not finite")
     if state.n_systems and not bool(torch.isfinite(state.cell).all()):
         system = int((~torch.isfinite(state.cell).all(2).all(1)).nonzero()[0])
-        raise InputError(f"the cell of system {system} is not finite")
+        raise InputError(f"the cell of system {int(state.system_id[system])} is not finite")

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from shoal.errors import ShoalWarning, UnsupportedSpeciesError
+from shoal.errors import InputError, ShoalWarning, UnsupportedSpeciesError
 from shoal.state.sim_state import SimState
 
 SpeciesMap = Mapping[str, str]
@@ -43,7 +43,8 @@ class TypeMap:
         """Read the public argument `chemical_species_to_atom_type_map`.
 
         None: the map `stored` with the model if there is one, else identity with one warning; True: identity;
-        a dict: symbol -> type name. Raises ValueError for anything else, naming both sides and the model's types.
+        a dict: symbol -> type name. Raises InputError (a ValueError) for anything else, naming both sides and the
+        model's types.
         """
         names = tuple(type_names)
         symbols = _chemical_symbols()
@@ -64,14 +65,14 @@ class TypeMap:
         if argument is True:
             foreign = [name for name in names if name not in symbols]
             if foreign:
-                raise ValueError(
+                raise InputError(
                     f"chemical_species_to_atom_type_map=True needs model types that are chemical symbols; "
                     f"{_listed(foreign)} are not. Pass a dict symbol -> type name; the model's types: {_listed(names)}."
                 )
             return cls(names, identity)
         if isinstance(argument, Mapping):
             return cls(names, _checked(argument, names))
-        raise ValueError(
+        raise InputError(
             f"chemical_species_to_atom_type_map must be omitted, True, or a dict symbol -> type name, "
             f"got {argument!r}; the model's types: {_listed(names)}."
         )
@@ -123,7 +124,7 @@ class TypeMap:
         else:
             what = symbols[number] if 0 <= number < len(symbols) else f"atomic number {number}"
         raise UnsupportedSpeciesError(
-            f"{what} (system {system}, atom {local}) is unknown to this model. "
+            f"{what} (system {int(state.system_id[system])}, atom {local}) is unknown to this model. "
             f"It knows the elements {_listed(self.species) or '(none)'} and the types {_listed(self.type_names)}."
         )
 
@@ -134,12 +135,12 @@ def _checked(mapping: Mapping[str, str], names: tuple[str, ...]) -> dict[str, st
         if symbol not in symbols:
             near = difflib.get_close_matches(str(symbol), symbols, n=1)
             hint = f" (did you mean {near[0]!r}?)" if near else ""
-            raise ValueError(
+            raise InputError(
                 f"chemical_species_to_atom_type_map maps {symbol!r} to {name!r}, but {symbol!r} is no chemical "
                 f"symbol{hint}; the model's types: {_listed(names)}."
             )
         if name not in names:
-            raise ValueError(
+            raise InputError(
                 f"chemical_species_to_atom_type_map maps {symbol!r} to {name!r}, which is no type of this model; "
                 f"its types: {_listed(names)}."
             )
