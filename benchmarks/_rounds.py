@@ -1,0 +1,59 @@
+"""Timing several sides of a comparison alternately, so that a drifting machine hits all of them alike."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds per call of one side: median, quartiles and best over the rounds."""
+
+    median: float
+    low: float
+    high: float
+    best: float
+
+    def per(self, n: int) -> str:
+        """Microseconds per one of n things: median (quartiles)."""
+        scale = 1e6 / n
+        return f"{self.median * scale:.1f} ({self.low * scale:.1f}-{self.high * scale:.1f})"
+
+
+def alternate(sides: Mapping[str, Callable[[], object]], rounds: int, min_seconds: float = 0.05) -> dict[str, Timing]:
+    """Time every side once a round, round after round; a fast call is repeated within its turn."""
+    repeats = {}
+    for name, call in sides.items():
+        call()
+        start = time.perf_counter()
+        call()
+        repeats[name] = max(1, round(min_seconds / max(time.perf_counter() - start, 1e-7)))
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(rounds):
+        for name, call in sides.items():
+            start = time.perf_counter()
+            for _ in range(repeats[name]):
+                call()
+            seconds[name].append((time.perf_counter() - start) / repeats[name])
+    return {name: _summary(values) for name, values in seconds.items()}
+
+
+def _summary(values: list[float]) -> Timing:
+    low, median, high = statistics.quantiles(values, n=4)
+    return Timing(median, low, high, min(values))
+
+
+def machine() -> str:
+    """Processor, cores in use by this process and load, in one line."""
+    model = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo") as info:
+            model = next(line.split(":")[1].strip() for line in info if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    return f"{model}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.2f}"
