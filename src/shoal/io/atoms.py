@@ -6,13 +6,15 @@ N atoms, S systems.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from shoal.errors import InputError
-from shoal.io.checks import check_structure
+from shoal.io.checks import check_structure, structure_name
 from shoal.state import SimState, Source
 
 if TYPE_CHECKING:
@@ -37,7 +39,8 @@ def atoms_to_state(
     everything else rides along in `sources` and comes back from `state_to_atoms`.
 
     `system_ids`: S unique integers, default 0..S-1. Raises InputError naming the structure for NaN or infinite
-    numbers and for periodic lattice vectors that are linearly dependent.
+    positions and cells, for periodic lattice vectors that are linearly dependent and for a charge or spin that is
+    no number.
     """
     from ase import Atoms
 
@@ -97,7 +100,7 @@ def state_to_atoms(state: SimState, results: Mapping[str, torch.Tensor] | None =
         )
         _restore_arrays(atoms, host, source, numpy["masses"][a:b], s, slice(a, b))
         _restore_info(atoms, host, source, s)
-        atoms.set_constraint(list(source.constraints))
+        atoms.set_constraint([deepcopy(constraint) for constraint in source.constraints])
         out.append(atoms)
     if results is not None:
         _attach_results(out, state, results)
@@ -124,10 +127,18 @@ def _ase_velocities(atoms: Atoms) -> np.ndarray:
 
 
 def _info_numbers(frames: Sequence[Atoms], key: str, dtype: torch.dtype) -> torch.Tensor | None:
-    values = [_numeric_info(a.info).get(key) for a in frames]
+    values = [a.info.get(key) for a in frames]
     if all(v is None for v in values):
         return None
+    for k, value in enumerate(values):
+        if value is not None and not _is_number(value):
+            raise InputError(f"{structure_name(frames[k], k)}: info[{key!r}] must be a number, got {value!r}")
     return torch.tensor([float("nan") if v is None else float(v) for v in values], dtype=dtype)
+
+
+def _is_number(value: Any) -> bool:
+    zero_dimensional = isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "iuf"
+    return isinstance(value, Real) or zero_dimensional
 
 
 def _type_labels(frames: Sequence[Atoms]) -> np.ndarray | None:
@@ -141,9 +152,11 @@ def _numeric_info(info: Mapping[str, Any]) -> dict[str, Any]:
     """Info values that a tensor can hold exactly."""
 
     def fits(value: Any) -> bool:
-        if isinstance(value, int) and not isinstance(value, bool):
+        if type(value) is int:
             return abs(value) < 2**63
-        return isinstance(value, bool | float | np.ndarray | np.generic) and np.asarray(value).dtype in _TENSOR_KINDS
+        if type(value) is np.ndarray and value.ndim == 0:
+            return False
+        return type(value) in (bool, float, np.ndarray) or isinstance(value, np.generic)
 
     return {key: value for key, value in info.items() if isinstance(key, str) and fits(value)}
 
@@ -169,14 +182,13 @@ def _common(frames: Sequence[Atoms], values_of: Any, core: tuple[str, ...]) -> l
 
 
 def _source(atoms: Atoms, atom_extras: Sequence[str], system_extras: Sequence[str]) -> Source:
-    from copy import deepcopy
-
     taken = {*CORE_ARRAYS, *atom_extras}
     return Source(
         info={key: deepcopy(value) for key, value in atoms.info.items() if key not in system_extras},
         arrays={key: value.copy() for key, value in atoms.arrays.items() if key not in taken},
         constraints=tuple(deepcopy(c) for c in atoms.constraints),
         given=frozenset(key for key in ("momenta", "masses", "type_label") if key in atoms.arrays),
+        numpy_scalars=frozenset(key for key in system_extras if isinstance(atoms.info[key], np.generic)),
         celldisp=atoms.get_celldisp().copy() if atoms.get_celldisp().any() else None,
     )
 
@@ -205,16 +217,16 @@ def _rounded(masses: np.ndarray, dtype: torch.dtype) -> np.ndarray:
 
 
 def _restore_info(atoms: Atoms, state: SimState, source: Source, s: int) -> None:
-    from copy import deepcopy
-
     atoms.info.update(deepcopy(dict(source.info)))
     for key, value in state.system_extras.items():
-        atoms.info[key] = value[s].item() if value.ndim == 1 else np.array(value[s])
+        row = np.array(value[s])
+        atoms.info[key] = row if row.ndim else row[()] if key in source.numpy_scalars else row.item()
     for key in CORE_INFO:
         value = getattr(state, key)
         if value is None or bool(torch.isnan(value[s])):
             continue
-        if key not in atoms.info or float(atoms.info[key]) != float(value[s]):
+        as_given = atoms.info.get(key)
+        if as_given is None or float(torch.tensor(float(as_given), dtype=value.dtype)) != float(value[s]):
             atoms.info[key] = float(value[s])
 
 

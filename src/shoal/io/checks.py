@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shoal.errors import InputError
+from shoal.state import DEGENERATE
 
 if TYPE_CHECKING:
     from ase import Atoms
-
-DEGENERATE = 1e-6
 
 
 def check_structure(atoms: Atoms, index: int) -> None:
@@ -19,7 +18,7 @@ def check_structure(atoms: Atoms, index: int) -> None:
 
     Raises InputError naming the structure's place in the input and, if it was read from a file, its entry.
     """
-    name = f"structure {index}" + (f" ({atoms.origin})" if hasattr(atoms, "origin") else "")
+    name = structure_name(atoms, index)
     for what, values in (("position", atoms.positions), ("cell", atoms.cell.array)):
         bad = ~np.isfinite(values).all(axis=1)
         if bad.any():
@@ -31,6 +30,11 @@ def check_structure(atoms: Atoms, index: int) -> None:
             f"{name}: the lattice vectors of its periodic axes are zero or linearly dependent "
             f"(pbc={atoms.pbc.tolist()}, cell={atoms.cell.array.tolist()})"
         )
+
+
+def structure_name(atoms: Atoms, index: int) -> str:
+    """How messages name a structure: its place in the input and, if it was read from a file, its entry there."""
+    return f"structure {index}" + (f" ({atoms.origin})" if hasattr(atoms, "origin") else "")
 
 
 def _measure(vectors: np.ndarray) -> float:

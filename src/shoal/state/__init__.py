@@ -1,5 +1,7 @@
 """The packed state of many structures, and the map from species to a model's types."""
 
+from shoal.state.checks import DEGENERATE as DEGENERATE
+from shoal.state.checks import check_geometry as check_geometry
 from shoal.state.operations import concatenate as concatenate
 from shoal.state.operations import select as select
 from shoal.state.operations import split as split

@@ -59,7 +59,8 @@ def split(state: SimState) -> list[SimState]:
 def select(state: SimState, systems: Iterable[int] | torch.Tensor | slice) -> SimState:
     """The state of some systems, in the order given, with their system ids.
 
-    `systems`: indices (negative ones count from the end), a boolean tensor (S,), or a slice. Raises InputError.
+    `systems`: indices (negative ones count from the end), a boolean tensor (S,), or a slice. Raises InputError for
+    an index that does not exist or occurs twice (two systems would share one id).
     """
     chosen = _system_list(state, systems)
     starts, ends = state.offsets[chosen], state.offsets[chosen + 1]
@@ -89,7 +90,7 @@ def select(state: SimState, systems: Iterable[int] | torch.Tensor | slice) -> Si
 def _system_list(state: SimState, systems: Iterable[int] | torch.Tensor | slice) -> torch.Tensor:
     n = state.n_systems
     if isinstance(systems, slice):
-        return torch.arange(n)[systems]
+        return torch.tensor(range(n)[systems], dtype=torch.int64)
     chosen = torch.as_tensor(systems if isinstance(systems, torch.Tensor) else list(systems)).cpu()
     if chosen.dtype == torch.bool:
         if tuple(chosen.shape) != (n,):
@@ -99,7 +100,12 @@ def _system_list(state: SimState, systems: Iterable[int] | torch.Tensor | slice)
     outside = (chosen < -n) | (chosen >= n)
     if bool(outside.any()):
         raise InputError(f"system {int(chosen[outside][0])} does not exist: the state has {n} systems")
-    return chosen % n if n else chosen
+    chosen = chosen % n if n else chosen
+    if len(chosen.unique()) < len(chosen):
+        raise InputError(
+            "a system is selected twice; concatenate(..., renumber=True) makes copies with ids of their own"
+        )
+    return chosen
 
 
 def _row_picker(rows: torch.Tensor, device: torch.device) -> Callable[[Any], Any]:
@@ -163,7 +169,7 @@ def _move_to_sources(state: SimState, name: str, keys: set[str]) -> SimState:
                 rows = value[int(state.offsets[s]) : int(state.offsets[s + 1])]
                 sources[s] = replace(source, arrays={**source.arrays, key: rows})
             else:
-                item = value[s].item() if value.ndim == 1 else value[s]
+                item = value[s].item() if value.ndim == 1 and key not in source.numpy_scalars else value[s]
                 sources[s] = replace(source, info={**source.info, key: item})
     left = {key: value for key, value in extras.items() if key not in keys}
     return state.replace(**{name: left, "sources": tuple(sources)})

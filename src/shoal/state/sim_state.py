@@ -22,12 +22,16 @@ FLOAT_DTYPES = (torch.float32, torch.float64)
 
 @dataclass(frozen=True)
 class Source:
-    """What a structure carried that is no tensor, kept so that it comes back exactly."""
+    """What a structure carried that is no tensor, kept so that it comes back exactly.
+
+    `given`: core arrays it had itself; `numpy_scalars`: system extras that were numpy scalars, not Python numbers.
+    """
 
     info: Mapping[str, Any] = field(default_factory=dict)
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     constraints: tuple[Any, ...] = ()
     given: frozenset[str] = frozenset()
+    numpy_scalars: frozenset[str] = frozenset()
     celldisp: np.ndarray | None = None
 
 

@@ -109,7 +109,8 @@ class TypeMap:
 
     def _apply_labels(self, state: SimState, types: torch.Tensor) -> torch.Tensor:
         labels, inverse = np.unique(np.asarray(state.type_label), return_inverse=True)
-        of_label = np.array([self.type_names.index(x) if x in self.type_names else -1 for x in labels.tolist()])
+        index = {name: k for k, name in enumerate(self.type_names)}
+        of_label = np.array([index.get(label, -1) for label in labels.tolist()], dtype=np.int64)
         labelled = torch.as_tensor(np.asarray(state.type_label) != "", device=types.device)
         return torch.where(labelled, torch.as_tensor(of_label[inverse], device=types.device), types)
 
