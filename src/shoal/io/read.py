@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,17 +48,43 @@ def expand(paths: PathLike | Iterable[PathLike]) -> list[Path]:
 
 
 def _read_file(path: Path, index: str, format: str | None) -> Iterator[Atoms]:
-    import ase.io
-
     count = 0
+    selection = "" if index == ":" else f" of [{index}]"
     try:
-        for atoms in ase.io.iread(path, index=index, format=format):
-            atoms.origin = f"{path}, frame {count}"  # type: ignore[attr-defined]
+        for atoms in _frames(str(path), index, format):
+            atoms.origin = f"{path}, frame {count}{selection}"  # type: ignore[attr-defined]
             count += 1
             yield atoms
-    except InputError:
-        raise
     except Exception as error:
-        raise InputError(f"{path}: cannot read frame {count}: {error or type(error).__name__}") from error
+        raise InputError(f"{path}: cannot read frame {count}{selection}: {error or type(error).__name__}") from error
     if count == 0:
-        raise InputError(f"{path}: holds no structure")
+        raise InputError(f"{path}: holds no structure{selection}")
+
+
+def _frames(path: str, index: str, format: str | None) -> Iterator[Atoms]:
+    import ase.io
+    from ase.io.formats import filetype
+
+    format = format or filetype(path)
+    if format in ("db", "json"):
+        yield from _database_rows(path, index)
+    else:
+        yield from ase.io.iread(path, index=index, format=format, do_not_split_by_at_sign=True)
+
+
+def _database_rows(path: str, index: str) -> Iterator[Atoms]:
+    """Rows of an ASE database; `info` also holds their key-value pairs and data, which ASE's reader leaves behind."""
+    import ase.db
+    from ase.io.formats import string2index
+
+    with ase.db.connect(path, serial=True) as database:
+        wanted = string2index(index)
+        if isinstance(wanted, str):
+            raise ValueError(f"{index!r} is no index of frames")
+        chosen = range(database.count())[wanted]
+        rows = range(chosen, chosen + 1) if isinstance(chosen, int) else chosen
+        for row in islice(database.select(), rows.start, rows.stop, rows.step):
+            atoms = row.toatoms()
+            atoms.info.update(row.key_value_pairs)
+            atoms.info.update(row.data)
+            yield atoms
