@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 
 import torch
 
@@ -12,7 +13,7 @@ from shoal.neighbors.nvalchemi import nvalchemi_pairs
 from shoal.neighbors.pairs import Pairs
 from shoal.neighbors.reference import reference_pairs
 from shoal.neighbors.vesin import vesin_pairs
-from shoal.state import SimState
+from shoal.state import SimState, check_geometry
 
 BACKENDS: dict[str, Callable[[SimState, float], Pairs]] = {
     "vesin": vesin_pairs,
@@ -25,16 +26,17 @@ def neighbor_list(state: SimState, cutoff: float, skin: float = 0.0, *, backend:
     """The neighbour list of every system of a state, whatever its size, cell and periodicity.
 
     cutoff, skin: A. `backend`: vesin (CPU), nvalchemi (CUDA), reference (plain torch, slow), or auto by device.
-    Pairs are found in float64 whatever the state's dtype. Raises InputError for an unknown backend or a cutoff
-    that is not positive.
+    Pairs are found in float64 whatever the state's dtype. Raises InputError for an unknown backend, a cutoff that is
+    not positive, and, naming the system, for numbers that are not finite and dependent periodic lattice vectors.
     """
-    if not cutoff > 0 or skin < 0:
+    if not (0 < cutoff < inf and 0 <= skin < inf):
         raise InputError(f"cutoff must be positive and skin not negative, got {cutoff} and {skin}")
     if backend == "auto":
         backend = "nvalchemi" if state.device.type == "cuda" else "vesin"
     if backend not in BACKENDS:
         raise InputError(f"unknown neighbour-list backend {backend!r}; there are {', '.join(BACKENDS)}")
     exact = state.to(dtype=torch.float64)
+    check_geometry(exact)
     exact = exact.replace(
         positions=exact.positions.detach().contiguous(),
         cell=torch.where(exact.pbc[:, :, None], exact.cell.detach(), 0.0),

@@ -50,8 +50,9 @@ class NeighborList:
         Raises InputError if the list is one-sided.
         """
         i, j = self.edge_index
-        forward = _lexsort((i, j, *self.shifts.unbind(1)))
-        backward = _lexsort((j, i, *(-self.shifts).unbind(1)))
+        n_atoms = self.positions.shape[0]
+        forward = _lexsort(i * n_atoms + j, _as_number(self.shifts))
+        backward = _lexsort(j * n_atoms + i, _as_number(-self.shifts))
         reverse = torch.empty_like(forward)
         reverse[forward] = backward
         if not self._is_reverse(reverse):
@@ -86,31 +87,31 @@ class NeighborList:
         """Which systems may have pairs within the cutoff that the list lacks: (S,) bool.
 
         A pair left out was at least cutoff + skin apart. After a deformation F (cell = cell_0 F) and further
-        displacements of at most d it is still at least sigma_min(F) (cutoff + skin) - 2 d apart, so the list holds
-        while that is at least the cutoff.
+        displacements of at most d it is still at least (1 - norm(F - 1)) (cutoff + skin) - 2 d apart, so the list
+        holds while that is at least the cutoff. A system with NaN is outdated.
         """
         n_systems = self.cell.shape[0]
         positions, cell = state.positions.to(torch.float64), state.cell.to(torch.float64)
-        deformation = _deformation(self.cell, cell, self.pbc)
-        affine = (self.positions[:, :, None] * deformation[self.system_index]).sum(1)
+        change = self._inverse @ torch.where(self.pbc[:, :, None], cell - self.cell, 0.0)
+        affine = self.positions + (self.positions[:, :, None] * change[self.system_index]).sum(1)
         moved = (positions - affine).square().sum(1).sqrt()
         farthest = torch.zeros(n_systems, dtype=torch.float64, device=moved.device)
         farthest = farthest.scatter_reduce(0, self.system_index, moved, "amax")
-        smallest = torch.linalg.svdvals(deformation)[:, -1]
-        return smallest * (self.cutoff + self.skin) - 2 * farthest < self.cutoff
+        least_stretch = 1 - change.square().sum((1, 2)).sqrt()
+        return ~(least_stretch * (self.cutoff + self.skin) - 2 * farthest >= self.cutoff)
+
+    @cached_property
+    def _inverse(self) -> torch.Tensor:
+        """(S, 3, 3): times the change of the periodic rows it is F - 1, nothing in directions they do not span."""
+        return torch.linalg.pinv(torch.where(self.pbc[:, :, None], self.cell, 0.0))
 
 
-def _deformation(old: torch.Tensor, new: torch.Tensor, pbc: torch.Tensor) -> torch.Tensor:
-    """F (S, 3, 3) with new = old @ F for the periodic rows, and nothing moved in the directions they do not span."""
-    periodic = torch.where(pbc[:, :, None], old, 0.0)
-    change = torch.where(pbc[:, :, None], new - old, 0.0)
-    identity = torch.eye(3, dtype=old.dtype, device=old.device)
-    return identity + torch.linalg.pinv(periodic) @ change
+def _as_number(shifts: torch.Tensor) -> torch.Tensor:
+    """(E,) int64 that orders shifts (E, 3), for components below 2**20."""
+    return (shifts[:, 0] * 2**21 + shifts[:, 1]) * 2**21 + shifts[:, 2]
 
 
-def _lexsort(keys: tuple[torch.Tensor, ...]) -> torch.Tensor:
-    """Indices that sort by the first key, then the second, ..."""
-    order = torch.argsort(keys[-1], stable=True)
-    for key in reversed(keys[:-1]):
-        order = order[torch.argsort(key[order], stable=True)]
-    return order
+def _lexsort(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Indices that sort by one key and then by another."""
+    order = torch.argsort(second, stable=True)
+    return order[torch.argsort(first[order], stable=True)]
