@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from shoal.contract import DEFAULT_OUTPUTS, QUANTITIES, Capabilities, check_outputs
+from shoal.errors import InputError
 from shoal.neighbors import NeighborList
 from shoal.potentials._derivatives import energy_and_derivatives
 from shoal.potentials.graph import Graph
@@ -67,10 +68,17 @@ class Potential(nn.Module, ABC):
         """The requested quantities of a state, in its dtype; energies always float64.
 
         `outputs`: names of `shoal.contract.QUANTITIES`. `atom_types` (N,) int64, by default from the potential's
-        own TypeMap. `energy_weights` (N,): derivatives are those of sum_i w_i E_i. Raises UnsupportedRequestError
-        and UnsupportedSpeciesError.
+        own TypeMap. `energy_weights` (N,): derivatives are those of sum_i w_i E_i. Raises UnsupportedRequestError,
+        UnsupportedSpeciesError, and InputError for a neighbour list that is too short or of another state.
         """
         names = check_outputs(outputs, self.capabilities.outputs, type(self).__name__)
+        if neighbors.cutoff < self.cutoff:
+            raise InputError(f"the neighbour list ends at {neighbors.cutoff} A, the potential reaches {self.cutoff} A")
+        if neighbors.positions.shape[0] != state.n_atoms or neighbors.cell.shape[0] != state.n_systems:
+            raise InputError(
+                f"the neighbour list is of {neighbors.positions.shape[0]} atoms in {neighbors.cell.shape[0]} systems, "
+                f"the state has {state.n_atoms} in {state.n_systems}"
+            )
         types = self.type_map()(state) if atom_types is None else atom_types
         exact = state.to(dtype=torch.float64)
         if neighbors.cutoff + neighbors.skin > self.cutoff:
