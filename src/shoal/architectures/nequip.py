@@ -4,6 +4,7 @@ N atoms, E edges, T types, C channels, K bases.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import isfinite, sqrt
 from typing import Any, Literal
 
@@ -12,23 +13,24 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from torch import Generator, Tensor, nn
 
 from ..nn import (
+    CONVOLUTIONS,
     SCALAR,
     BesselBasis,
     Channels,
+    Convolution,
     Edges,
     Features,
     Gate,
     Irrep,
     IrrepsLinear,
-    ReferenceConvolution,
     ScalarMLP,
     ScaleShift,
     SelfConnection,
-    TypeEmbedding,
+    couplings,
     reachable,
     spherical_harmonics,
 )
-from ..nn.irreps import couplings
+from ..nn.initial import normal
 
 
 class NequIPConfig(BaseModel):
@@ -37,12 +39,10 @@ class NequIPConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     cutoff: float = Field(gt=0, description="distance in A beyond which atoms do not see each other")
-    type_names: tuple[str, ...] = Field(
-        min_length=1, description="names of the atom types, in the order of their index"
-    )
+    type_names: tuple[str, ...] = Field(min_length=1, description="names of the atom types, by index")
     mean_neighbors: float | tuple[float, ...] = Field(
-        description="mean number of neighbours within the cutoff, one number or one per type (a mapping from type "
-        "name is accepted); messages are divided by its root, that of the atom they come from"
+        description="mean number of neighbours within the cutoff, one number or one per type (also as a mapping "
+        "from type names); messages are divided by its root, that of the atom they come from"
     )
     num_layers: int = Field(4, ge=1, description="number of interaction layers")
     l_max: int = Field(1, ge=0, le=4, description="highest degree of features and spherical harmonics")
@@ -88,7 +88,7 @@ class NequIPConfig(BaseModel):
     def _fitting_lengths(self) -> "NequIPConfig":
         if isinstance(self.num_features, tuple) and len(self.num_features) != self.l_max + 1:
             raise ValueError(
-                f"num_features has {len(self.num_features)} entries, l_max {self.l_max} needs {self.l_max + 1}"
+                f"num_features has {len(self.num_features)} entries for the {self.l_max + 1} degrees to l_max"
             )
         if min(self.features_by_degree) < 1:
             raise ValueError(f"num_features is {self.num_features}; every degree needs at least 1")
@@ -100,7 +100,8 @@ class NequIPConfig(BaseModel):
 
     @property
     def features_by_degree(self) -> tuple[int, ...]:
-        return self.num_features if isinstance(self.num_features, tuple) else (self.num_features,) * (self.l_max + 1)
+        given = self.num_features
+        return given if isinstance(given, tuple) else (given,) * (self.l_max + 1)
 
     @property
     def neighbors_by_type(self) -> tuple[float, ...]:
@@ -144,16 +145,18 @@ def layer_channels(config: NequIPConfig, prune: bool = True) -> list[Channels]:
 class NequIP(nn.Module):
     """Atomic energies from edge vectors; strictly a function of vectors, indices and types."""
 
-    def __init__(self, config: NequIPConfig) -> None:
+    def __init__(self, config: NequIPConfig, convolution: str = "reference") -> None:
         super().__init__()
         self.config = config
         generator = Generator().manual_seed(config.seed)
         channels = layer_channels(config)
         n_types, dtype = len(config.type_names), config.dtype
-        self.type_embedding = TypeEmbedding(n_types, config.embedding_size, dtype, generator)
+        self.type_embedding = nn.Parameter(normal((n_types, config.embedding_size), dtype, generator))
         self.basis = BesselBasis(config.cutoff, config.num_bessels, config.polynomial_cutoff_p, config.bessel_trainable)
+        kernel = CONVOLUTIONS[convolution]
         self.layers = nn.ModuleList(
-            InteractionLayer(config, channels[n], channels[n + 1], n > 0, generator) for n in range(config.num_layers)
+            InteractionLayer(config, before, after, n > 0, kernel, generator)
+            for n, (before, after) in enumerate(pairwise(channels))
         )
         self.readout = ScalarMLP([channels[-1][SCALAR], 1], dtype, generator)
         self.scale_shift = ScaleShift(n_types, config.scales_trainable, config.shifts_trainable)
@@ -191,7 +194,7 @@ class NequIP(nn.Module):
             spherical_harmonics(directions, self.config.l_max),
             atom_types.shape[0],
         )
-        embedding = self.type_embedding.weight
+        embedding = self.type_embedding
         # before the first layer atoms of one type are alike: its sources are the types
         all_types = torch.arange(embedding.shape[0], device=atom_types.device)
         features: Features = {SCALAR: embedding[:, None, :]}
@@ -214,6 +217,7 @@ class InteractionLayer(nn.Module):
         inputs: Channels,
         outputs: Channels,
         self_connection: bool,
+        convolution: type[Convolution],
         generator: Generator,
     ) -> None:
         super().__init__()
@@ -223,7 +227,7 @@ class InteractionLayer(nn.Module):
         self.register_buffer("neighbor_norm", torch.tensor(norms, dtype=dtype), persistent=False)
         self.gate = Gate(outputs)
         self.linear_in = IrrepsLinear(inputs, inputs, dtype, generator, scale=self.uniform_norm or 1.0)
-        self.convolution = ReferenceConvolution(
+        self.convolution = convolution(
             inputs,
             outputs,
             config.l_max,
@@ -233,7 +237,7 @@ class InteractionLayer(nn.Module):
         )
         self.linear_out = IrrepsLinear(self.convolution.outputs, self.gate.inputs, dtype, generator)
         self.self_connection = (
-            SelfConnection(inputs, self.gate.inputs, config.embedding_size, dtype, generator)
+            SelfConnection(inputs, self.gate.inputs, len(norms), config.embedding_size, dtype, generator)
             if self_connection
             else None
         )

@@ -46,7 +46,7 @@ def _real_basis(l: int) -> np.ndarray:
 
 
 def _clebsch_gordan(l1: int, m1: int, l2: int, m2: int, l3: int) -> float:
-    """<l1 m1 l2 m2 | l3 m1+m2> with Condon-Shortley phases, by Racah's formula (Varshalovich, 8.2.1 eq. 3)."""
+    """<l1 m1 l2 m2 | l3 m1+m2> with Condon-Shortley phases, by Racah's formula."""
     m3 = m1 + m2
     triangle = factorial(l1 + l2 - l3) * factorial(l1 - l2 + l3) * factorial(l2 + l3 - l1)
     moments = 1

@@ -1,22 +1,14 @@
-"""What depends on an atom's type alone: its embedding, and scale and shift of its energy.
+"""Energy scale and isolated-atom energy of each atom type.
 
-N atoms, T types, V embedding size.
+N atoms, T types.
 """
 
 from collections.abc import Sequence
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
-from .initial import normal
-
-
-class TypeEmbedding(nn.Module):
-    """A learned vector (V,) per type."""
-
-    def __init__(self, n_types: int, size: int, dtype: torch.dtype, generator: Generator) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(normal((n_types, size), dtype, generator))
+from ..errors import InputError
 
 
 class ScaleShift(nn.Module):
@@ -35,14 +27,14 @@ class ScaleShift(nn.Module):
                 self.register_buffer(name, values)
 
     def set(self, scales: float | Sequence[float] | Tensor, shifts: float | Sequence[float] | Tensor) -> None:
-        """Replace scales (eV) and shifts (eV); one number or one per type."""
+        """Replace scales and shifts (eV); one number or one per type."""
         with torch.no_grad():
             for name, target, values in (("scales", self.scales, scales), ("shifts", self.shifts, shifts)):
                 source = torch.as_tensor(values, dtype=torch.float64, device=target.device)
                 if source.shape not in ((), target.shape):
-                    raise ValueError(f"{name} need one value or {len(target)}, got shape {tuple(source.shape)}")
+                    raise InputError(f"{name} have shape {tuple(source.shape)}, the model has {len(target)} types")
                 target.copy_(source)
 
     def forward(self, energies: Tensor, atom_types: Tensor) -> Tensor:
-        """Energies (N,) float64 in eV."""
+        """Energies (N,) float64 in eV from the network's output (N,)."""
         return torch.addcmul(self.shifts[atom_types], self.scales[atom_types], energies.to(torch.float64))
