@@ -46,6 +46,7 @@ def evaluate(
     overwrite: bool = False,
     resume: bool = False,
     progress: bool = False,
+    n_structures: int | None = None,
     on_batch: Callable[[Sequence[SystemResult]], None] | None = None,
 ) -> EvaluationResults:
     """Evaluate structures with a potential, in batches of up to `max_atoms` atoms, results in input order.
@@ -57,7 +58,8 @@ def evaluate(
     and finishes the others. `system_ids`: S unique integers, by default the place in the input.
     `out`: write results as they come, instead of keeping them: `*.xyz` or `*.extxyz` is an extended xyz file, any
     other name a results folder (`shoal.engine.read_results`). `overwrite` replaces earlier results; `resume` takes a
-    folder up where it stopped. `on_batch` is called with each finished batch, after it is written.
+    folder up where it stopped. `progress` shows a progress bar, with the time left if the input can be counted or
+    `n_structures` says how many come. `on_batch` is called with each finished batch, after it is written.
 
     Raises InputError for unusable structures, ids or `out`, UnsupportedSpeciesError, UnsupportedRequestError and
     ModelFileError.
@@ -72,15 +74,18 @@ def evaluate(
     names = check_outputs(outputs, calculator.capabilities.outputs, "this potential")
     sink = Memory() if out is None else open_results(out, names, model=potential, overwrite=overwrite, resume=resume)
     counts, start = Counts(), time.perf_counter()
-    total = len(structures) if progress and isinstance(structures, Sequence | SimState) else None
-    with sink, progress_bar(total) if progress else nullcontext() as bar:
-        for batch in batches(structures, max_atoms, system_ids, skip=sink.done):
-            results = _evaluate(batch, calculator, names, errors)
-            sink.write(results)
-            counts.add(results)
-            for report in (bar, on_batch):
-                if report is not None:
-                    report(results)
+    if n_structures is None and isinstance(structures, list | tuple | SimState):
+        n_structures = len(structures)
+    with sink:
+        left = None if n_structures is None else n_structures - len(sink.done)
+        with progress_bar(left) if progress else nullcontext() as bar:
+            for batch in batches(structures, max_atoms, system_ids, skip=sink.done):
+                results = _evaluate(batch, calculator, names, errors)
+                sink.write(results)
+                counts.add(results)
+                for report in (bar, on_batch):
+                    if report is not None:
+                        report(results)
     counts.seconds = time.perf_counter() - start
     return EvaluationResults(names, sink.kept, counts, sink.path)
 

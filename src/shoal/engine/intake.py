@@ -14,7 +14,7 @@ import torch
 
 from shoal.errors import InputError
 from shoal.io import atoms_to_state, read, state_to_atoms
-from shoal.io.checks import DEGENERATE, check_structure
+from shoal.io.checks import check_structure, structure_name
 from shoal.state import SimState, select
 
 if TYPE_CHECKING:
@@ -68,8 +68,7 @@ class FrameBatch:
         return FrameBatch(self.frames[rows], self.ids[rows], self.order[rows])
 
     def name(self, row: int) -> str:
-        source = self.source(row)
-        return f"structure {self.order[row]}" + (f" ({source})" if source else "")
+        return structure_name(self.frames[row], self.order[row])
 
     def n_atoms(self, row: int) -> int:
         return len(self.frames[row])
@@ -92,7 +91,6 @@ class StateBatch:
         return self.state.system_id.tolist()
 
     def pack(self) -> SimState:
-        check_cells(self.state)
         return self.state
 
     def part(self, rows: slice) -> StateBatch:
@@ -128,7 +126,7 @@ def batches(
     if isinstance(structures, SimState):
         yield from _state_batches(_renumbered(structures, system_ids), max_atoms, skip)
     else:
-        yield from _frame_batches(_frames(structures), max_atoms, system_ids, skip)
+        yield from _frame_batches(frames_of(structures), max_atoms, system_ids, skip)
 
 
 def _renumbered(state: SimState, system_ids: Sequence[int] | None) -> SimState:
@@ -181,7 +179,8 @@ def _grouped(items: Iterable[Item], size: Callable[[Item], int], limit: int) -> 
         yield group
 
 
-def _frames(structures: Atoms | str | Path | Iterable[Atoms | str | Path]) -> Iterator[Atoms]:
+def frames_of(structures: Atoms | str | Path | Iterable[Atoms | str | Path]) -> Iterator[Atoms]:
+    """Structures one by one, those of files as they are read. Raises InputError for what is neither."""
     from ase import Atoms
 
     if isinstance(structures, Atoms | str | Path):
@@ -196,18 +195,3 @@ def _frames(structures: Atoms | str | Path | Iterable[Atoms | str | Path]) -> It
             yield from read(item)
         else:
             raise InputError(f"item {place} is no ase.Atoms and no file, but {type(item).__name__}")
-
-
-def check_cells(state: SimState) -> None:
-    """Refuse periodic lattice vectors that are zero or linearly dependent. Raises InputError naming the system."""
-    vectors = torch.where(state.pbc[:, :, None], state.cell, 0.0).to(torch.float64)
-    lengths = torch.where(state.pbc, vectors.norm(dim=2), 1.0)
-    gram = vectors @ vectors.transpose(1, 2) + torch.diag_embed((~state.pbc).to(torch.float64))
-    measure = torch.linalg.det(gram).clamp(min=0).sqrt()
-    bad = (measure <= DEGENERATE * lengths.prod(1)) & state.pbc.any(1)
-    if bool(bad.any()):
-        system = int(bad.nonzero()[0])
-        raise InputError(
-            f"system {int(state.system_id[system])}: the lattice vectors of its periodic axes are zero or linearly "
-            f"dependent (pbc={state.pbc[system].tolist()}, cell={state.cell[system].tolist()})"
-        )

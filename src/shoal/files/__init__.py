@@ -5,6 +5,7 @@ from shoal.files.checkpoint import read_checkpoint as read_checkpoint
 from shoal.files.compiled import CompiledMetadata as CompiledMetadata
 from shoal.files.compiled import check_runs_here as check_runs_here
 from shoal.files.compiled import read_metadata as read_metadata
+from shoal.files.describe import describe as describe
 from shoal.files.kinds import ENDINGS as ENDINGS
 from shoal.files.kinds import model_kind as model_kind
 from shoal.files.manifest import ArchitectureSpec as ArchitectureSpec
