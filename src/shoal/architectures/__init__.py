@@ -21,12 +21,15 @@ class Architecture(NamedTuple):
 ARCHITECTURES: dict[str, Architecture] = {"nequip": Architecture(NequIPConfig, NequIP)}
 
 
-def build(name: str, config: Mapping[str, Any]) -> nn.Module:
-    """A fresh module of the named architecture; ConfigError names an unknown architecture or a bad field."""
+def build(name: str, config: Mapping[str, Any], *, convolution: str = "reference") -> nn.Module:
+    """A fresh module of the named architecture, its convolutions as `shoal.nn.convolution` names them.
+
+    Raises ConfigError naming an unknown architecture or a bad field.
+    """
     if name not in ARCHITECTURES:
         raise ConfigError(f"unknown architecture {name!r}; known: {', '.join(ARCHITECTURES)}")
     architecture = ARCHITECTURES[name]
     try:
-        return architecture.module(architecture.config(**config))
+        return architecture.module(architecture.config(**config), convolution=convolution)
     except ValidationError as error:
         raise ConfigError(f"configuration of {name!r}: {error}") from None

@@ -86,7 +86,7 @@ def _aot_compile(potential: LearnedPotential, device: torch.device, out: Path) -
     try:
         with _inductor_cache(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            program = export_batch_target(potential, device)
+            program = export_batch_target(potential.with_convolution("inductor"), device)
             # the number of threads is that of the process that runs the file, not of this one
             options = {"cpp.dynamic_threads": True}
             torch._inductor.aoti_compile_and_package(program, package_path=str(out), inductor_configs=options)

@@ -24,10 +24,12 @@ class LearnedPotential(ShortRangePotential):
         spec: ArchitectureSpec,
         weights: Mapping[str, torch.Tensor] | None = None,
         species_map: Mapping[str, str] | None = None,
+        *,
+        convolution: str = "reference",
     ) -> None:
         super().__init__()
         self.spec = spec
-        self.model: nn.Module = build(spec.name, spec.config)
+        self.model: nn.Module = build(spec.name, spec.config, convolution=convolution)
         if weights is not None:
             self.model.load_state_dict(dict(weights))
         self.model.eval().requires_grad_(False)
@@ -68,6 +70,10 @@ class LearnedPotential(ShortRangePotential):
         weights = self.model.state_dict()
         target = build(spec.name, spec.config).state_dict()
         return LearnedPotential(spec, {k: v.to(target[k].dtype) for k, v in weights.items()}, self.species_map)
+
+    def with_convolution(self, convolution: str) -> LearnedPotential:
+        """The same model with another member of `shoal.nn.convolution`: the same numbers, to rounding."""
+        return LearnedPotential(self.spec, self.model.state_dict(), self.species_map, convolution=convolution)
 
     def atomic_energies(self, graph: Graph) -> torch.Tensor:
         return self.model(graph.edge_vectors, graph.edge_index, graph.atom_types)
