@@ -1,0 +1,84 @@
+"""The doctor says what works, what does not, and how to mend it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from shoal.cli import doctor
+
+Cli = Callable[..., Result]
+
+
+def line_of(result: Result, what: str) -> str:
+    return next(line for line in result.stdout.splitlines() if what in line)
+
+
+def test_a_working_machine(shoal_cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOAL_CACHE_DIR", str(tmp_path / "cache"))
+    result = shoal_cli("doctor", "--fast")
+    assert result.exit_code == 0, result.output
+    for what in ("python", "torch", "evaluate", "C++ compiler"):
+        assert line_of(result, what).startswith("ok")
+    assert "argon dimer -0.010400 eV" in result.stdout
+    assert str(tmp_path / "cache") in line_of(result, "cache")
+    assert not (tmp_path / "cache").exists()
+    assert "AOTInductor" not in result.stdout
+
+
+def test_a_missing_compiler_is_essential_and_mendable(
+    shoal_cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    result = shoal_cli("doctor", "--fast")
+    assert result.exit_code == 1
+    assert line_of(result, "C++ compiler").startswith("FAILED")
+    assert "apt install g++" in result.stdout
+    assert "1 essential thing does not work" in result.stdout
+
+
+def test_a_failing_trial_compile_gives_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "TRIAL", "raise RuntimeError('no headers here')")
+    (finding,) = doctor.aotinductor()
+    assert finding.state == "FAILED"
+    assert finding.detail == "RuntimeError: no headers here"
+    assert finding.mend
+
+
+@pytest.mark.slow
+def test_the_trial_compile_runs_here_without_touching_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (finding,) = doctor.aotinductor()
+    assert finding.state == "ok", finding.detail
+    assert os.listdir(tmp_path) == []
+
+
+def test_missing_optional_packages_say_which_extra_brings_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "OPTIONAL", (("no-such-package", "report", "plots"),))
+    (finding,) = doctor.optional_packages()
+    assert (finding.state, finding.mend) == ("missing", "pip install 'shoal[report]'")
+
+
+def test_optional_packages_are_the_extras_of_the_project() -> None:
+    import tomllib
+
+    extras = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    for name, extra, _ in doctor.OPTIONAL:
+        assert any(requirement.startswith(name) for requirement in extras[extra]), name
+
+
+@pytest.mark.parametrize(("variable", "value"), [("SHOAL_CACHE", "0"), ("SHOAL_CACHE_DIR", "{a file}/cache")])
+def test_a_cache_that_cannot_be_is_a_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv(variable, value.replace("{a file}", str(tmp_path / "file")))
+    (finding,) = doctor.caches()
+    assert finding.state == "note"
