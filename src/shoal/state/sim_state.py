@@ -97,7 +97,11 @@ class SimState:
         if masses is None:
             from ase.data import atomic_masses
 
-            masses = torch.as_tensor(atomic_masses, dtype=dtype)[atomic_numbers.cpu()].to(device)
+            table, numbers = torch.as_tensor(atomic_masses, dtype=dtype), atomic_numbers.cpu()
+            unknown = ((numbers < 0) | (numbers >= len(table))).nonzero().flatten().tolist()
+            if unknown:
+                raise InputError(f"atom {unknown[0]} has the atomic number {int(numbers[unknown[0]])}: give its mass")
+            masses = table[numbers].to(device)
         if system_id is None:
             system_id = torch.arange(n_systems, dtype=torch.int64)
         check_unique_ids(torch.as_tensor(system_id, dtype=torch.int64))
