@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import ase.io
@@ -302,3 +304,22 @@ def test_an_output_name_that_cannot_be_is_refused_before_anything_runs(tmp_path:
         evaluate(structures(2), argon(), out=tmp_path / "a.xyz", resume=True)
     with pytest.raises(InputError, match="exclude each other"):
         evaluate(structures(2), argon(), out=tmp_path / "r", resume=True, overwrite=True)
+
+
+@pytest.mark.parametrize("name", ["r", "r.xyz"])
+def test_structures_are_let_go_once_they_are_written(tmp_path: Path, name: str) -> None:
+    """Of 60 structures in batches of two, no more than two batches are alive at any time."""
+    alive: set[int] = set()
+    most = 0
+
+    def frames() -> Iterator[Atoms]:
+        nonlocal most
+        for k in range(60):
+            atoms = bulk("Ar", "fcc", a=5.2 + 0.01 * k)
+            alive.add(k)
+            weakref.finalize(atoms, alive.discard, k)
+            most = max(most, len(alive))
+            yield atoms
+
+    evaluate(frames(), argon(), out=tmp_path / name, max_atoms=2)
+    assert most <= 5
