@@ -119,11 +119,16 @@ def _velocities(frames: Sequence[Atoms], dtype: torch.dtype) -> torch.Tensor | N
 
 def _ase_velocities(atoms: Atoms) -> np.ndarray:
     """(N, 3) A/fs; a massless atom keeps still."""
+    masses = _ase_masses(atoms.get_masses())
+    momenta = atoms.get_momenta()
+    return np.divide(momenta, masses, out=np.zeros_like(momenta), where=masses > 0)
+
+
+def _ase_masses(masses: np.ndarray) -> np.ndarray:
+    """(N, 1) ASE's momenta per A/fs: one rounded factor both ways, so that momenta come back to 2 ulp."""
     from ase.units import fs
 
-    masses = atoms.get_masses()[:, None]
-    momenta = atoms.get_momenta()
-    return np.divide(momenta * fs, masses, out=np.zeros_like(momenta), where=masses > 0)
+    return masses[:, None] / fs
 
 
 def _info_numbers(frames: Sequence[Atoms], key: str, dtype: torch.dtype) -> torch.Tensor | None:
@@ -194,14 +199,12 @@ def _source(atoms: Atoms, atom_extras: Sequence[str], system_extras: Sequence[st
 
 
 def _restore_arrays(atoms: Atoms, state: SimState, source: Source, masses: np.ndarray, s: int, rows: slice) -> None:
-    from ase.units import fs
-
     if "masses" in source.given or not np.array_equal(masses, _rounded(atoms.get_masses(), state.dtype)):
         atoms.set_masses(masses)
     if state.velocities is not None:
         velocities = state.velocities[rows].to(torch.float64).numpy()
         if "momenta" in source.given or velocities.any():
-            atoms.set_momenta(velocities * masses[:, None] / fs, apply_constraint=False)
+            atoms.set_momenta(velocities * _ase_masses(masses), apply_constraint=False)
     if state.type_label is not None:
         labels = state.type_label[rows]
         if "type_label" in source.given or (labels != "").any():
@@ -219,7 +222,7 @@ def _rounded(masses: np.ndarray, dtype: torch.dtype) -> np.ndarray:
 def _restore_info(atoms: Atoms, state: SimState, source: Source, s: int) -> None:
     atoms.info.update(deepcopy(dict(source.info)))
     for key, value in state.system_extras.items():
-        row = np.array(value[s])
+        row = np.asarray(value[s]).copy()
         atoms.info[key] = row if row.ndim else row[()] if key in source.numpy_scalars else row.item()
     for key in CORE_INFO:
         value = getattr(state, key)
