@@ -199,6 +199,13 @@ def test_kill_9_loses_nothing_that_was_reported(tmp_path: Path) -> None:
     assert len(list((tmp_path / "r").glob("part-*.parquet"))) >= 3
 
 
+def test_a_kill_before_anything_was_written_leaves_a_folder_to_start_in(tmp_path: Path) -> None:
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / ".tmp-about.json").write_text("{")
+    evaluate(structures(2), argon(), out=tmp_path / "r", resume=True)
+    assert read_results(tmp_path / "r")["id"].tolist() == [0, 1]
+
+
 def test_results_are_never_replaced_unasked(tmp_path: Path) -> None:
     frames = structures(3)
     for out in (tmp_path / "r", tmp_path / "r.xyz"):

@@ -69,6 +69,8 @@ def test_what_is_not_there_is_none() -> None:
     [
         ("energy", np.nan, "label energy is not finite"),
         ("energy", [1.0, 2.0], r"label energy has shape \(2,\), needs \(\)"),
+        ("forces", np.where(np.arange(12).reshape(4, 3) == 7, np.nan, 0.0), "label forces of atom 2 is not finite"),
+        ("stress", np.arange(9.0), "label stress is not symmetric"),
         ("energy", "low", "label energy is no number: 'low'"),
         ("stress", np.full(6, np.inf), "label stress is not finite"),
         ("stress", np.zeros(5), r"shape \(5,\), needs \(6,\) or \(9,\) or \(3, 3\)"),
@@ -79,3 +81,9 @@ def test_unusable_labels_are_named_with_their_structure(key: str, value: object,
     atoms.info[key] = value
     with pytest.raises(DataError, match=f"structure 7: .*{message}"):
         read_labels(atoms, 7)
+
+
+def test_a_stress_without_a_volume_is_refused() -> None:
+    atoms = Atoms("Ar", info={"stress": np.zeros(6)})
+    with pytest.raises(DataError, match="structure 0: label stress: the cell has no volume"):
+        read_labels(atoms, 0)

@@ -138,7 +138,7 @@ def test_labels_of_other_names_and_groups_are_found_in_a_file(tmp_path: Path) ->
             atoms.info["dft_stress"] = voigt_6_to_full_3x3_stress(results["stress"])
         atoms.info["kind"] = atoms.info.pop("config_type")
     ase.io.write(tmp_path / "data.xyz", frames)
-    keys = LabelKeys("dft_energy", "dft_forces", "dft_stress")
+    keys = LabelKeys(energy="dft_energy", forces="dft_forces", stress="dft_stress")
     accuracy = measure_accuracy(tmp_path / "data.xyz", potential(), keys=keys, group_key="kind")
     for name, parts in noise.items():
         assert accuracy.total[name].rmse == pytest.approx(rmse(parts), rel=1e-4), name
@@ -150,7 +150,7 @@ def test_data_without_labels_with_nan_or_unknown_elements_is_refused() -> None:
     with pytest.raises(DataError, match=r"none of the 2 structures has a label.*--energy-key"):
         measure_accuracy([bulk("Ar", cubic=True, a=5.3), bulk("Ar", a=5.3)], potential())
     frames[2].calc.results["forces"] = np.full((4, 3), np.nan)
-    with pytest.raises(DataError, match="structure 2: label forces is not finite"):
+    with pytest.raises(DataError, match="structure 2: label forces of atom 0 is not finite"):
         measure_accuracy(frames, potential())
     frames[2].calc.results["forces"] = np.zeros((3, 3))
     with pytest.raises(DataError, match=r"structure 2: label forces has shape \(3, 3\), needs \(4, 3\)"):

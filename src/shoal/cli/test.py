@@ -41,7 +41,7 @@ def assess(
     accuracy = measure_accuracy(
         files,
         model,
-        keys=LabelKeys(energy_key, forces_key, stress_key),
+        keys=LabelKeys(energy=energy_key, forces=forces_key, stress=stress_key),
         group_key=group_key,
         max_atoms=max_atoms,
         device=device,
@@ -99,13 +99,10 @@ def _cell(value: Any) -> str:
 
 
 def _plot(accuracy: Accuracy, path: Path) -> None:
-    from shoal.properties.accuracy import UNITS
-    from shoal.report.parity import save_parity_plot
+    from shoal.errors import MissingDependencyError
+    from shoal.figures import parity, save
 
-    units = {name: UNITS[name].replace("meV", "eV") for name in accuracy.total}
-    panels = {f"{name} ({units[name]})": accuracy.parity(name) for name in accuracy.total}
-    titles = {
-        f"{name} ({units[name]})": f"MAE {value.mae:.3g}, RMSE {value.rmse:.3g} {UNITS[name]}"
-        for name, value in accuracy.total.items()
-    }
-    save_parity_plot(path, panels, titles)
+    try:
+        save(parity({name: accuracy.parity(name) for name in accuracy.total}), path)
+    except ImportError as error:
+        raise MissingDependencyError("the parity plot needs matplotlib: pip install 'shoal[report]'") from error

@@ -22,7 +22,7 @@ from shoal.engine.table import IDENTITY, INTEGERS, array_columns, as_columns, as
 from shoal.errors import InputError, MissingDependencyError
 from shoal.files import file_sha256
 
-ABOUT, JOURNAL = "about.json", "journal.jsonl"
+ABOUT, JOURNAL, TEMPORARY = "about.json", "journal.jsonl", ".tmp-"
 SCHEMA = 1
 PART_SYSTEMS = 10_000
 PART_ATOMS = 1_000_000
@@ -139,19 +139,21 @@ def _check_free(path: Path, *, overwrite: bool, resume: bool) -> None:
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file; a results folder needs another name (or end it in .xyz for a file)")
     found = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
-    foreign = [name for name in found if not _is_ours(name)]
-    if foreign or (found and ABOUT not in found):
-        raise InputError(f"{path} is not empty and holds no results ({(foreign or found)[0]} ...); choose another name")
-    if found and not (overwrite or resume):
+    kept = [name for name in found if not name.startswith(TEMPORARY)]
+    foreign = [name for name in kept if not _is_ours(name)] or (kept if ABOUT not in kept else [])
+    if foreign:
+        raise InputError(f"{path} is not empty and holds no results ({foreign[0]} ...); choose another name")
+    if kept and not (overwrite or resume):
         raise InputError(f"{path} holds results already; choose another name, --resume them or --overwrite them")
 
 
 def _is_ours(name: str) -> bool:
-    return name in (ABOUT, JOURNAL) or name.startswith(("part-", ".tmp-"))
+    return name in (ABOUT, JOURNAL) or name.startswith(TEMPORARY) or (name[:5], name[-8:]) == ("part-", ".parquet")
 
 
 def _remove_results(folder: Path) -> None:
-    for entry in [*folder.iterdir()]:
+    """What says that the folder holds results goes last."""
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name == ABOUT):
         if _is_ours(entry.name):
             entry.unlink()
 
@@ -217,7 +219,7 @@ def _to_list(value: Any) -> Any:
 
 def _write_atomically(path: Path, content: bytes) -> None:
     """Complete on disk under a temporary name first, so that `path` is never half a file."""
-    temporary = path.with_name(f".tmp-{path.name}")
+    temporary = path.with_name(TEMPORARY + path.name)
     with open(temporary, "wb") as file:
         file.write(content)
         file.flush()
