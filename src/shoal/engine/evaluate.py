@@ -58,8 +58,9 @@ def evaluate(
     and finishes the others. `system_ids`: S unique integers, by default the place in the input.
     `out`: write results as they come, instead of keeping them: `*.xyz` or `*.extxyz` is an extended xyz file, any
     other name a results folder (`shoal.engine.read_results`). `overwrite` replaces earlier results; `resume` takes a
-    folder up where it stopped, given the same structures and ids. `progress` shows a progress bar, with the time left if the input can be counted or
-    `n_structures` says how many come. `on_batch` is called with each finished batch, after it is written.
+    folder up where it stopped, given the same structures and ids.
+    `progress` shows a progress bar, with the time left if the input can be counted or `n_structures` says how many
+    come. `on_batch` is called with each finished batch, after it is written.
 
     Raises InputError for unusable structures, ids or `out`, UnsupportedSpeciesError, UnsupportedRequestError and
     ModelFileError.
