@@ -1,0 +1,101 @@
+"""Drawings of training and of tests: arrays in, matplotlib figures out. No global state of pyplot is touched."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLORS = {"train": "#9aa5b1", "val": "#1f6fb4", "test": "#c8571b"}
+AXES = {
+    "energy": ("energy per atom", "eV", "meV/atom"),
+    "forces": ("force component", "eV/Å", "meV/Å"),
+    "stress": ("stress component", "eV/Å³", "meV/Å³"),
+}
+MOST_POINTS = 20_000
+
+
+def learning_curve(history: Sequence[Mapping[str, float]]) -> Figure:
+    """Root mean square errors and learning rate over the epochs, from the rows of a training's history.
+
+    A row has `epoch`, `learning_rate`, and any of `train_energy_rmse`, `val_energy_rmse` (meV/atom), `..._forces_rmse`
+    (meV/A) and `..._stress_rmse` (meV/A^3).
+    """
+    shown = [name for name in AXES if any(f"val_{name}_rmse" in row for row in history)]
+    figure = _figure(3.6 * (len(shown) + 1), 3.0)
+    panels = figure.subplots(1, len(shown) + 1, squeeze=False)[0]
+    epochs = [row["epoch"] for row in history]
+    for panel, name in zip(panels, shown, strict=False):
+        for part, label in (("train", "training"), ("val", "validation")):
+            values = [row.get(f"{part}_{name}_rmse", np.nan) for row in history]
+            panel.plot(epochs, values, color=COLORS[part], label=label, linewidth=1.5)
+        panel.set(title=AXES[name][0], ylabel=f"RMSE, {AXES[name][2]}", yscale="log")
+    panels[0].legend(frameon=False, fontsize=8)
+    panels[-1].plot(epochs, [row["learning_rate"] for row in history], color=COLORS["val"], linewidth=1.5)
+    panels[-1].set(title="learning rate", yscale="log")
+    for panel in panels:
+        panel.set_xlabel("epoch")
+        _plain(panel)
+    return figure
+
+
+def parity(pairs: Mapping[str, tuple[Any, Any]], color: str = COLORS["val"]) -> Figure:
+    """Predictions over labels, one panel a quantity, with MAE and RMSE.
+
+    `pairs`: labels and predictions, flat, by quantity: energy (eV/atom), forces (eV/A), stress (eV/A^3); quantities
+    without values are left out. Of many points an even selection is drawn; the errors are those of all.
+    """
+    shown = {name: (np.asarray(a), np.asarray(b)) for name, (a, b) in pairs.items() if len(a)}
+    figure = _figure(3.4 * max(len(shown), 1), 3.4)
+    panels = figure.subplots(1, max(len(shown), 1), squeeze=False)[0]
+    for panel, (name, (labels, predictions)) in zip(panels, shown.items(), strict=False):
+        title, unit, error_unit = AXES[name]
+        every = max(1, -(-len(labels) // MOST_POINTS))
+        panel.plot(labels[::every], predictions[::every], ".", color=color, alpha=0.4, markersize=4, markeredgewidth=0)
+        both = np.concatenate([labels, predictions])
+        margin = 0.03 * (np.ptp(both) or 1.0)
+        ends = both.min() - margin, both.max() + margin
+        panel.plot(ends, ends, color="black", linewidth=0.8, zorder=0)
+        error = 1000 * (predictions - labels)
+        text = f"MAE {np.abs(error).mean():.3g}\nRMSE {np.sqrt(np.square(error).mean()):.3g} {error_unit}"
+        panel.text(0.04, 0.96, text, transform=panel.transAxes, va="top", fontsize=8)
+        panel.set(title=title, xlabel=f"label, {unit}", ylabel=f"prediction, {unit}", xlim=ends, ylim=ends)
+        panel.set_aspect("equal")
+        _plain(panel)
+    return figure
+
+
+def png(figure: Figure, dpi: int = 150) -> bytes:
+    """A figure as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()
+
+
+def save(figure: Figure, path: Path, dpi: int = 150) -> Path:
+    """Write a figure as PNG and return its path."""
+    path.write_bytes(png(figure, dpi))
+    return path
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _plain(panel: Axes) -> None:
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.grid(True, color="#e3e7eb", linewidth=0.6)
+    panel.set_axisbelow(True)
+    panel.tick_params(labelsize=8)

@@ -1,0 +1,175 @@
+"""All that changes while a model is trained, and how it goes into a checkpoint and comes back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+from torch import nn
+
+import shoal
+from shoal.files.checkpoint import SCHEMA
+from shoal.training.average import MovingAverage
+from shoal.training.batches import Batches
+from shoal.training.config import TrainConfig, TrainingConfig
+from shoal.training.losses import Errors, Loss
+
+
+@dataclass
+class Clock:
+    """`batch` batches of epoch `epoch` (from 0) are done, `step` optimizer steps in all, in `seconds` of training."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class Best:
+    """The epoch (from 0) with the smallest validation loss, and its errors."""
+
+    loss: float = float("inf")
+    epoch: int = -1
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+class Session:
+    """A model in training. `facts` are the parts of its checkpoints that do not change."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        model: nn.Module,
+        loss: Loss,
+        train: Batches,
+        val: Batches,
+        facts: Mapping[str, Any],
+        resumed: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.config, self.model, self.loss, self.train, self.val = config, model, loss, train, val
+        self.facts = facts
+        self.average = MovingAverage(model, config.training.ema_decay)
+        self.clock, self.best, self.errors = Clock(), Best(), Errors()
+        self.history: list[dict[str, float]] = []
+        self.validation: dict[str, float] = {}
+        self.optimizer: torch.optim.Optimizer
+        self.schedule: torch.optim.lr_scheduler.LRScheduler | None
+        self._resumed = resumed
+        if resumed is not None:
+            self._restore(resumed)
+        self.plan = train.plan(self.clock.epoch)
+        self._before, self._started, self._first = self.clock.seconds, time.monotonic(), self.fraction
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def learning_rate(self) -> float:
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def start(self) -> torch.optim.Optimizer:
+        """Make the optimizer, once the model is on its device."""
+        settings = self.config.training
+        self.average.to(self.device)
+        self.optimizer = _optimizer(settings, self.model)
+        self.schedule = _schedule(settings, self.optimizer)
+        if self._resumed is not None:
+            self.optimizer.load_state_dict(self._resumed["training"]["optimizer"])
+            if self.schedule is not None:
+                self.schedule.load_state_dict(self._resumed["training"]["schedule"])
+            self._resumed = None
+        return self.optimizer
+
+    @property
+    def fraction(self) -> float:
+        """Of all epochs, done."""
+        return (self.clock.epoch + self.clock.batch / len(self.plan)) / self.config.training.max_epochs
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until the last epoch or the time limit, by the pace so far."""
+        done, limit = self.fraction - self._first, self.config.training.max_time
+        left = self.run_time / done * (1 - self.fraction) if done > 0 else float("inf")
+        return left if limit is None else max(0.0, min(left, limit - self.run_time))
+
+    def next_epoch(self) -> None:
+        """Turn to the first batch of the next epoch."""
+        self.clock.epoch, self.clock.batch = self.clock.epoch + 1, 0
+        self.plan = self.train.plan(self.clock.epoch)
+        self.errors = Errors()
+
+    def tick(self) -> None:
+        """Set the seconds of training, those before a resume included."""
+        self.clock.seconds = self._before + self.run_time
+
+    @property
+    def run_time(self) -> float:
+        """Seconds since this run began or was resumed."""
+        return time.monotonic() - self._started
+
+    def checkpoint(self) -> dict[str, Any]:
+        """The dictionary of `shoal.files.checkpoint`."""
+        return {
+            "shoal_checkpoint": SCHEMA,
+            **self.facts,
+            "weights": _on_host(self.model.state_dict()),
+            "averaged_weights": _on_host(self.average.state_dict(self.model)),
+            "provenance": {
+                **self.facts["provenance"],
+                "shoal_version": shoal.__version__,
+                "torch_version": str(torch.__version__),
+                "written": datetime.now(UTC).isoformat(timespec="seconds"),
+                "epochs": self.clock.epoch,
+                "steps": self.clock.step,
+                "validation": dict(self.validation),
+            },
+            "training": {
+                "clock": asdict(self.clock),
+                "best": asdict(self.best),
+                "history": [dict(row) for row in self.history],
+                "errors": self.errors.as_lists(),
+                "average_updates": self.average.updates,
+                "optimizer": self.optimizer.state_dict(),
+                "schedule": self.schedule.state_dict() if self.schedule is not None else {},
+                "threads": torch.get_num_threads(),
+            },
+        }
+
+    def _restore(self, raw: Mapping[str, Any]) -> None:
+        state = raw["training"]
+        self.model.load_state_dict(raw["weights"])
+        self.average.load(raw["averaged_weights"], state["average_updates"])
+        self.clock, self.best = Clock(**state["clock"]), Best(**state["best"])
+        self.history = [dict(row) for row in state["history"]]
+        self.validation = dict(raw["provenance"]["validation"])
+        self.errors = Errors(state["errors"])
+
+
+def _optimizer(settings: TrainingConfig, model: nn.Module) -> torch.optim.Optimizer:
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer]
+    return kind(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+
+
+def _schedule(
+    settings: TrainingConfig, optimizer: torch.optim.Optimizer
+) -> torch.optim.lr_scheduler.LRScheduler | None:
+    from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
+
+    schedule = settings.schedule
+    if schedule.name == "plateau":
+        return ReduceLROnPlateau(
+            optimizer, factor=schedule.factor, patience=schedule.patience, min_lr=schedule.min_learning_rate
+        )
+    if schedule.name == "cosine":
+        return CosineAnnealingLR(optimizer, settings.max_epochs, eta_min=schedule.min_learning_rate)
+    return None
+
+
+def _on_host(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: value.detach().cpu().clone() for name, value in weights.items()}
