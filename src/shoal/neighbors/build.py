@@ -38,7 +38,7 @@ def neighbor_list(state: SimState, cutoff: float, skin: float = 0.0, *, backend:
     exact = state.to(dtype=torch.float64)
     check_geometry(exact)
     exact = exact.replace(
-        positions=exact.positions.detach().contiguous(),
+        positions=exact.positions.detach().clone(memory_format=torch.contiguous_format),
         cell=torch.where(exact.pbc[:, :, None], exact.cell.detach(), 0.0),
     )
     host = exact.to("cpu") if backend == "vesin" else exact

@@ -16,7 +16,7 @@ from shoal.state import SimState
 
 @dataclass(frozen=True, eq=False)
 class NeighborList:
-    """All pairs (i, j, shift) with abs(r_j - r_i + shift @ cell) <= cutoff + skin, both directions, self-images too.
+    """All pairs (i, j, shift) with abs(r_j - r_i + shift @ cell) < cutoff + skin, both directions, self-images too.
 
     edge_index (2, E) int64, row 0 = centre i, row 1 = neighbour j, sorted by i; shifts (E, 3) int64 lattice
     translations; positions (N, 3) and cell (S, 3, 3) A are the ones it was built from; cutoff and skin in A.
@@ -72,7 +72,7 @@ class NeighborList:
 
     def within(self, cutoff: float, positions: torch.Tensor, cell: torch.Tensor) -> NeighborList:
         """The pairs that are within `cutoff` now: a shorter list without skin."""
-        near = self.edge_vectors(positions, cell).square().sum(1) <= cutoff * cutoff
+        near = self.edge_vectors(positions, cell).square().sum(1) < cutoff * cutoff
         return replace(
             self,
             edge_index=self.edge_index[:, near],

@@ -27,7 +27,7 @@ def _one_system(positions: torch.Tensor, cell: torch.Tensor, pbc: torch.Tensor, 
     vectors = (
         positions[None, :, None, :] - positions[:, None, None, :] + (shifts.to(cell.dtype) @ cell)[None, None, :, :]
     )
-    near = vectors.square().sum(-1) <= cutoff * cutoff
+    near = vectors.square().sum(-1) < cutoff * cutoff
     home = (shifts == 0).all(1)
     itself = torch.eye(n, dtype=torch.bool, device=positions.device)[:, :, None] & home
     i, j, k = (near & ~itself).nonzero(as_tuple=True)
