@@ -13,6 +13,7 @@ from ase.io import write
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FILES = re.compile(r"^```yaml\n# (\S+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -24,6 +25,7 @@ def workplace(silicon_package: Path, compiled_silicon: Path, tmp_path: Path, mon
     for source in (silicon_package, compiled_silicon):
         shutil.copy(source, tmp_path / source.name)
         shutil.copy(source, tmp_path / "demo-out" / source.name)
+    shutil.copy(ROOT / "src" / "shoal" / "demo" / "data" / "silicon.xyz", tmp_path / "silicon.xyz")
     write(tmp_path / "structures" / "a.xyz", [bulk("Si", cubic=True), bulk("Si")])
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -31,6 +33,8 @@ def workplace(silicon_package: Path, compiled_silicon: Path, tmp_path: Path, mon
 
 @pytest.mark.parametrize("page", [page for page in PAGES if BLOCK.search(page.read_text())], ids=lambda p: p.name)
 def test_examples_run(page: Path, workplace: Path) -> None:
+    for name, content in FILES.findall(page.read_text()):
+        (workplace / name).write_text(content)
     source = "\n".join(BLOCK.findall(page.read_text()))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
