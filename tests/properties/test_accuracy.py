@@ -103,7 +103,18 @@ def test_worst_frames_come_first_and_name_the_atom() -> None:
     assert (worst[0]["frame"], worst[0]["worst_atom"]) == (2, 3)
     assert worst[0]["forces_max"] == pytest.approx(1e3 * np.linalg.norm(noise["forces"][2][3] + [0, 0, 5.0]))
     assert worst[0]["energy_error"] == pytest.approx(-1e3 * float(noise["energy"][2][0]), rel=1e-6)
-    assert worst[0]["forces_rmse"] > worst[1]["forces_rmse"] > worst[2]["forces_rmse"]
+
+
+def test_a_frame_is_as_bad_as_its_energy_or_its_forces_beside_the_usual_error() -> None:
+    frames, noise = labelled()
+    accuracy = measure_accuracy(frames, potential())
+    usual = accuracy.total["energy"].rmse, accuracy.total["forces"].rmse
+    forces = [*noise["forces"][:4], np.zeros(1), noise["forces"][4]]
+    badness = [
+        max(rmse([energy]) / usual[0], rmse([force]) / usual[1])
+        for energy, force in zip(noise["energy"], forces, strict=True)
+    ]
+    assert [row["frame"] for row in accuracy.worst()] == np.argsort(badness)[::-1].tolist()
 
 
 def test_parity_pairs_are_labels_and_predictions_in_one_order() -> None:

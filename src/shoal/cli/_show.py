@@ -86,7 +86,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], title: str | None
 
 
 def key_values(content: Mapping[str, Any]) -> Table:
-    """Two columns; dicts and lists inside are written as short text."""
+    """Two columns; what is a dict itself has a line for each of its entries."""
     from rich.table import Table
     from rich.text import Text
 
@@ -94,7 +94,8 @@ def key_values(content: Mapping[str, Any]) -> Table:
     made.add_column()
     made.add_column(overflow="fold")
     for key, value in content.items():
-        made.add_row(Text(key, style="bold"), Text(_short(value)))
+        lines = [f"{k}: {_short(v)}" for k, v in value.items()] if isinstance(value, Mapping) else [_short(value)]
+        made.add_row(Text(key, style="bold"), Text("\n".join(lines or ["-"])))
     return made
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 QUANTITIES = ("energy", "forces", "stress")
 UNITS = {"energy": "meV/atom", "forces": "meV/A", "stress": "meV/A^3"}
+RANKED = ("energy", "forces")
 UNGROUPED = "(none)"
 
 
@@ -94,10 +95,14 @@ class Accuracy:
         return np.concatenate(labels), np.concatenate(predictions)
 
     def worst(self, n: int = 10) -> list[dict[str, Any]]:
-        """The frames with the largest root mean square force error, or energy error where forces have no labels."""
-        rows = [_frame_row(frame) for frame in self.frames]
-        by = "forces_rmse" if any(row["forces_rmse"] is not None for row in rows) else "energy_error"
-        return sorted(rows, key=lambda row: -abs(row[by] or 0.0))[:n]
+        """The frames with the largest error of energy or forces, each in units of its RMSE over all frames."""
+        usual = {name: statistics.rmse or 1.0 for name, statistics in self.total.items()}
+
+        def badness(frame: FrameComparison) -> float:
+            parts = (_of([frame.errors(name)]) for name in RANKED)
+            return max((part.rmse / usual[name] for name, part in zip(RANKED, parts, strict=True) if part), default=0.0)
+
+        return [_frame_row(frame) for frame in sorted(self.frames, key=badness, reverse=True)[:n]]
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain values, for JSON."""
