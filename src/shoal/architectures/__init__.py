@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ValidationError
 from torch import nn
 
-from ..errors import ConfigError
-from .nequip import NequIP as NequIP
-from .nequip import NequIPConfig as NequIPConfig
+from shoal.architectures.nequip import NequIP as NequIP
+from shoal.architectures.nequip import NequIPConfig as NequIPConfig
+from shoal.errors import ConfigError
 
 
 class Architecture(NamedTuple):

@@ -12,7 +12,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from torch import Generator, Tensor, nn
 
-from ..nn import (
+from shoal.nn import (
     CONVOLUTIONS,
     SCALAR,
     BesselBasis,
@@ -30,7 +30,7 @@ from ..nn import (
     reachable,
     spherical_harmonics,
 )
-from ..nn.initial import normal
+from shoal.nn.initial import normal
 
 
 class NequIPConfig(BaseModel):

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn.functional import silu
 
-from .irreps import SCALAR, Channels, Features
+from shoal.nn.irreps import SCALAR, Channels, Features
 
 # 1 / root mean square of the activation under a standard normal, as e3nn estimates it by a fixed Monte-Carlo
 # sample: equal models need its digits, not those of the integral

@@ -8,8 +8,8 @@ from math import sqrt
 import torch
 from torch import Generator, Tensor, nn
 
-from .initial import normal
-from .irreps import Channels, Features, Irrep
+from shoal.nn.initial import normal
+from shoal.nn.irreps import Channels, Features, Irrep
 
 
 class IrrepsLinear(nn.Module):

@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import silu
 
-from .initial import uniform
+from shoal.nn.initial import uniform
 
 
 def polynomial_envelope(x: Tensor, p: int) -> Tensor:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError
+from shoal.errors import InputError
 
 
 class ScaleShift(nn.Module):

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
-from ..irreps import Channels, Features, Path, couplings
-from ..radial import ScalarMLP
+from shoal.nn.irreps import Channels, Features, Path, couplings
+from shoal.nn.radial import ScalarMLP
 
 
 class Edges(NamedTuple):

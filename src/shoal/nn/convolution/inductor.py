@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from .reference import ReferenceConvolution
+from shoal.nn.convolution.reference import ReferenceConvolution
 
 
 class InductorConvolution(ReferenceConvolution):

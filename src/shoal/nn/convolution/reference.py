@@ -5,11 +5,11 @@ from math import sqrt
 import torch
 from torch import Generator, Tensor
 
-from ..harmonics import degree
-from ..irreps import Channels, Features, Irrep, Path
-from ..segments import gather, segment_sum
-from ..wigner import wigner_3j
-from .base import Convolution, Edges
+from shoal.nn.convolution.base import Convolution, Edges
+from shoal.nn.harmonics import degree
+from shoal.nn.irreps import Channels, Features, Irrep, Path
+from shoal.nn.segments import gather, segment_sum
+from shoal.nn.wigner import wigner_3j
 
 
 class ReferenceConvolution(Convolution):
