@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,6 +50,18 @@ def test_a_failing_trial_compile_gives_its_reason(monkeypatch: pytest.MonkeyPatc
     assert finding.state == "FAILED"
     assert finding.detail == "RuntimeError: no headers here"
     assert finding.mend
+
+
+def test_a_broken_torch_is_named_and_the_rest_is_still_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise ImportError('libgomp.so.1 is missing')")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-m", "shoal", "doctor", "--fast"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert result.returncode == 1
+    lines = result.stdout.splitlines()
+    assert any(line.startswith("FAILED  torch") and "libgomp.so.1 is missing" in line for line in lines)
+    assert any(line.startswith("ok      C++ compiler") for line in lines)
+    assert any(line.startswith("ok      pyarrow") for line in lines)
 
 
 @pytest.mark.slow

@@ -27,6 +27,40 @@ def crystals(n: int) -> list:
     return frames
 
 
+def test_train_passes_overrides_and_resume_on_and_says_what_comes_next(
+    shoal_cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shoal.training
+
+    seen: list[tuple[object, ...]] = []
+
+    def fake(config: Path, overrides: list[str], resume: object = None) -> shoal.training.TrainResult:
+        seen.append((config, overrides, resume))
+        metrics = {"val": {"forces_rmse": 123.4}}
+        return shoal.training.TrainResult(
+            tmp_path, tmp_path / "best.ckpt", tmp_path / "last.ckpt", metrics, [], "signal", {}
+        )
+
+    monkeypatch.setattr(shoal.training, "train", fake)
+    result = shoal_cli("train", "config.yaml", "training.seed=2", "output=x")
+    assert result.exit_code == 0, result.output
+    shoal_cli("train", "config.yaml", "--resume")
+    assert seen == [(Path("config.yaml"), ["training.seed=2", "output=x"], None), (Path("config.yaml"), [], True)]
+    assert "val: forces_rmse 123" in result.stdout
+    assert f"next: shoal package {tmp_path / 'best.ckpt'} MODEL.shoal" in result.stdout
+
+
+def test_a_misspelt_key_of_a_training_is_one_line_with_the_right_one(shoal_cli: Cli, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("output: run\ntype_names: [Si]\ndata: {path: si.xyz}\nmodel: {cutoff: 4.0}\n")
+    result = shoal_cli("train", config, "data.batchsize=4")
+    assert result.exit_code == 1
+    errors = result.stderr.splitlines()
+    assert len(errors) == 1
+    assert "data.batchsize" in errors[0]
+    assert "data.batch_size" in errors[0]
+
+
 def test_package_packs_a_checkpoint_and_prints_its_hash(shoal_cli: Cli, checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "model.shoal"
     result = shoal_cli("package", checkpoint, out)

@@ -150,8 +150,10 @@ def aotinductor() -> Iterator[Finding]:
 
 
 def gpu() -> Iterator[Finding]:
-    import torch
-
+    try:
+        import torch
+    except (ImportError, OSError):
+        return
     if not torch.cuda.is_available():
         built = "torch is built without CUDA" if torch.version.cuda is None else "torch sees no CUDA device"
         mend = "" if shutil.which("nvidia-smi") is None else "there is an NVIDIA driver: install a CUDA build of torch"
