@@ -33,6 +33,10 @@ class DataError(ShoalError, ValueError):
     """Training data that is empty, lacks labels, holds NaN, or does not fit the model."""
 
 
+class QualityError(ShoalError):
+    """A model that misses a limit it was asked to meet."""
+
+
 class MissingDependencyError(ShoalError, ImportError):
     """An optional package that the requested feature needs."""
 

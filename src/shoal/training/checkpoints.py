@@ -62,7 +62,7 @@ def check_same_training(config: TrainConfig, saved: Mapping[str, Any], path: str
     now, then = dict(_flat(config.model_dump(mode="json"))), dict(_flat(saved))
     free = set(FREE_TO_CHANGE)
     if config.training.schedule.name == "cosine":
-        free.discard("training.max_epochs")
+        free.discard("training.max_time" if config.training.schedule.over == "time" else "training.max_epochs")
     changed = [key for key in sorted(now.keys() | then.keys()) if key not in free and now.get(key) != then.get(key)]
     if changed:
         listed = "; ".join(f"{key} is {now.get(key)!r}, was {then.get(key)!r}" for key in changed)

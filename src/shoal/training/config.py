@@ -123,9 +123,10 @@ class LossWeights(Section):
 
 
 class ScheduleConfig(Section):
-    """Learning rate over the epochs: held, lowered when the validation loss stays, or a cosine over `max_epochs`."""
+    """Learning rate over the epochs: held, lowered when the validation loss stays, or half a cosine over the run."""
 
     name: Literal["plateau", "cosine", "none"] = "plateau"
+    over: Literal["epochs", "time"] = Field(default="epochs", description="cosine: it spans max_epochs, or max_time")
     factor: float = Field(default=0.5, gt=0, lt=1, description="plateau: factor of each lowering")
     patience: int = Field(default=25, ge=0, description="plateau: epochs without improvement before it is lowered")
     min_learning_rate: float = Field(1e-6, ge=0, description="plateau and cosine: where it ends")
@@ -155,6 +156,12 @@ class TrainingConfig(Section):
     @classmethod
     def _by_name(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _time_to_span(self) -> TrainingConfig:
+        if self.schedule.over == "time" and (self.schedule.name != "cosine" or self.max_time is None):
+            raise ValueError("schedule.over=time needs schedule.name=cosine and max_time")
+        return self
 
 
 class TrainConfig(Section):

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from math import cos, pi
 from typing import Any
 
 import torch
@@ -78,7 +79,7 @@ class Session:
         settings = self.config.training
         self.average.to(self.device)
         self.optimizer = _optimizer(settings, self.model)
-        self.schedule = _schedule(settings, self.optimizer)
+        self.schedule = _schedule(settings, self.optimizer, self.clock)
         if self._resumed is not None:
             self.optimizer.load_state_dict(self._resumed["training"]["optimizer"])
             if self.schedule is not None:
@@ -157,15 +158,18 @@ def _optimizer(settings: TrainingConfig, model: nn.Module) -> torch.optim.Optimi
 
 
 def _schedule(
-    settings: TrainingConfig, optimizer: torch.optim.Optimizer
+    settings: TrainingConfig, optimizer: torch.optim.Optimizer, clock: Clock
 ) -> torch.optim.lr_scheduler.LRScheduler | None:
-    from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
+    from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, ReduceLROnPlateau
 
     schedule = settings.schedule
     if schedule.name == "plateau":
         return ReduceLROnPlateau(
             optimizer, factor=schedule.factor, patience=schedule.patience, min_lr=schedule.min_learning_rate
         )
+    if schedule.over == "time" and settings.max_time is not None:
+        limit, end = settings.max_time, schedule.min_learning_rate / settings.learning_rate
+        return LambdaLR(optimizer, lambda _: end + (1 - end) * (1 + cos(pi * min(1.0, clock.seconds / limit))) / 2)
     if schedule.name == "cosine":
         return CosineAnnealingLR(optimizer, settings.max_epochs, eta_min=schedule.min_learning_rate)
     return None
