@@ -172,6 +172,14 @@ def test_a_molecule_without_volume_is_done_though_its_stress_is_undefined(argon:
     assert "stress" not in results.to_atoms()[0].calc.results
 
 
+def test_atoms_on_top_of_each_other_are_found_by_the_virial_where_stress_is_undefined(argon: LennardJones) -> None:
+    frames = [Atoms("Ar2", [[0, 0, 0], [0, 0, d]]) for d in (3.8, 0.0)]
+    results = evaluate(frames, argon, outputs=("stress",), errors="status")
+    assert results.statuses == [Status.DONE, Status.NON_FINITE]
+    assert "virial is not finite" in results.reasons[1]
+    assert set(results[0].values) == {"stress"}
+
+
 def test_an_error_names_the_file_and_the_frame(argon: LennardJones, tmp_path: Path) -> None:
     frames = [bulk("Ar", "fcc", a=5.3, cubic=True) for _ in range(4)]
     frames[3].symbols[2] = "O"

@@ -124,6 +124,15 @@ def test_a_stopped_run_is_readable_and_resumes_to_the_same_table(
     assert_same_table(read_results(folder), expected)
 
 
+def test_the_journal_holds_only_what_is_in_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results_folder, "PART_SYSTEMS", 5)
+    folder = tmp_path / "r"
+    evaluate_until(3, structures(12), folder)
+    in_parts = pyarrow.parquet.read_table(folder / "part-000000.parquet").column("id").to_pylist()
+    in_journal = [json.loads(line)["id"] for line in (folder / "journal.jsonl").read_text().splitlines()]
+    assert in_parts + in_journal == read_results(folder)["id"].tolist()
+
+
 def test_a_torn_last_line_is_no_result_and_the_run_resumes(tmp_path: Path) -> None:
     frames, folder = structures(12), tmp_path / "r"
     evaluate_until(3, frames, folder)
