@@ -13,7 +13,7 @@ def close(actual: Values, expected: Values, tol: float, *, scale: float | None =
     """Assert abs(actual - expected) <= tol * max(1, scale) everywhere.
 
     `scale`: the largest absolute value of that quantity in that system, by default of `expected`; energies are given
-    per atom with reference energies removed. NaN is close to nothing. Raises AssertionError naming the worst entry.
+    per atom with reference energies removed. NaN and infinity are close to nothing. Raises AssertionError naming the worst entry.
     """
     a, b = _array(actual), _array(expected)
     if a.shape != b.shape:
@@ -23,8 +23,8 @@ def close(actual: Values, expected: Values, tol: float, *, scale: float | None =
     largest = float(np.abs(b).max()) if scale is None else float(scale)
     allowed = tol * max(1.0, largest)
     difference = np.abs(a - b)
-    if not (difference <= allowed).all():
-        worst = np.unravel_index(np.argmax(np.where(np.isnan(difference), np.inf, difference)), a.shape)
+    if not ((difference <= allowed) & np.isfinite(b)).all():
+        worst = np.unravel_index(np.argmax(np.where(np.isfinite(difference), difference, np.inf)), a.shape)
         place = tuple(int(k) for k in worst)
         raise AssertionError(
             f"differ by {difference[worst]:.3e} at {place}: {a[worst]:.12g} against {b[worst]:.12g}; "
