@@ -13,7 +13,8 @@ def close(actual: Values, expected: Values, tol: float, *, scale: float | None =
     """Assert abs(actual - expected) <= tol * max(1, scale) everywhere.
 
     `scale`: the largest absolute value of that quantity in that system, by default of `expected`; energies are given
-    per atom with reference energies removed. NaN and infinity are close to nothing. Raises AssertionError naming the worst entry.
+    per atom with reference energies removed. NaN and infinity are close to nothing. Raises AssertionError naming the
+    worst entry.
     """
     a, b = _array(actual), _array(expected)
     if a.shape != b.shape:
