@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,8 @@ def learning_curve(history: Sequence[Mapping[str, float]]) -> Figure:
             values = [row.get(f"{part}_{name}_rmse", np.nan) for row in history]
             panel.plot(epochs, values, color=COLORS[part], label=label, linewidth=1.5)
         panel.set(title=AXES[name][0], ylabel=f"RMSE, {AXES[name][2]}", yscale="log")
+        panel.yaxis.set_major_formatter("{x:g}")
+        panel.yaxis.set_minor_formatter("{x:g}")
     panels[0].legend(frameon=False, fontsize=8)
     panels[-1].plot(epochs, [row["learning_rate"] for row in history], color=COLORS["val"], linewidth=1.5)
     panels[-1].set(title="learning rate", yscale="log")
@@ -62,13 +64,30 @@ def parity(pairs: Mapping[str, tuple[Any, Any]], color: str = COLORS["val"]) -> 
         both = np.concatenate([labels, predictions])
         margin = 0.03 * (np.ptp(both) or 1.0)
         ends = both.min() - margin, both.max() + margin
-        panel.plot(ends, ends, color="black", linewidth=0.8, zorder=0)
+        panel.plot(ends, ends, color="black", linewidth=0.8, zorder=1)
         error = 1000 * (predictions - labels)
         text = f"MAE {np.abs(error).mean():.3g}\nRMSE {np.sqrt(np.square(error).mean()):.3g} {error_unit}"
         panel.text(0.04, 0.96, text, transform=panel.transAxes, va="top", fontsize=8)
         panel.set(title=title, xlabel=f"label, {unit}", ylabel=f"prediction, {unit}", xlim=ends, ylim=ends)
         panel.set_aspect("equal")
         _plain(panel)
+    return figure
+
+
+def equation_of_state(curves: Mapping[str, tuple[Any, Any, Callable[[Any], Any]]]) -> Figure:
+    """Energy over volume: per name the volumes (A^3/atom), the energies (eV/atom, drawn in meV) and their fit."""
+    figure = _figure(5.6, 3.6)
+    panel = figure.subplots()
+    styles = zip(curves.items(), (COLORS["test"], COLORS["val"]), ("o", "x"), ("-", "--"), strict=False)
+    for (name, (volumes, energies, fit)), color, marker, dashes in styles:
+        fine = np.linspace(np.min(volumes), np.max(volumes), 200)
+        panel.plot(fine, 1000 * fit(fine), dashes, color=color, linewidth=1.2)
+        panel.plot(
+            volumes, 1000 * np.asarray(energies), marker, color=color, fillstyle="none", markersize=5, label=name
+        )
+    panel.set(xlabel="volume per atom, Å³", ylabel="energy per atom, meV")
+    panel.legend(frameon=False, fontsize=9)
+    _plain(panel)
     return figure
 
 
@@ -98,4 +117,4 @@ def _plain(panel: Axes) -> None:
     panel.spines[["top", "right"]].set_visible(False)
     panel.grid(True, color="#e3e7eb", linewidth=0.6)
     panel.set_axisbelow(True)
-    panel.tick_params(labelsize=8)
+    panel.tick_params(which="both", labelsize=8)

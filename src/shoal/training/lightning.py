@@ -49,9 +49,13 @@ def contained() -> Iterator[None]:
 
 
 def fit(module: LightningModule, device: str, gradient_clip: float | None) -> None:
-    """Train until the module says stop, in this process, on one device. KeyboardInterrupt passes through."""
+    """Train until the module says stop, in this process, on one device.
+
+    KeyboardInterrupt passes through; SIGTERM ends the training at the next batch, with its checkpoint written.
+    """
     from lightning.pytorch import Trainer
     from lightning.pytorch.plugins.environments import LightningEnvironment
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
 
     trainer = Trainer(
         accelerator="gpu" if device == "cuda" else "cpu",
@@ -66,6 +70,8 @@ def fit(module: LightningModule, device: str, gradient_clip: float | None) -> No
     )
     try:
         trainer.fit(module)
+    except SIGTERMException:
+        return
     except SystemExit as stop:
         if isinstance(stop.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from None

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from shoal.errors import DataError, InputError, UnsupportedSpeciesError
-from shoal.io import atoms_to_state, read
-from shoal.io.labels import LabelKeys, Labels, read_labels
+from shoal.io import LabelKeys, atoms_to_state, read, read_labels
+from shoal.io.checks import structure_name
 from shoal.neighbors import neighbor_list
 from shoal.state import TypeMap
 from shoal.training.config import DataConfig
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 
 QUANTITIES = ("energy", "forces", "stress")
-ASYMMETRY = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +126,7 @@ def _split(frames: list[Atoms], config: DataConfig) -> dict[str, list[Atoms]]:
 
 
 def _sample(atoms: Atoms, index: int, type_map: TypeMap, cutoff: float, keys: LabelKeys) -> Sample:
-    name = getattr(atoms, "origin", f"structure {index}")
+    name = structure_name(atoms, index)
     if len(atoms) == 0:
         raise DataError(f"{name}: it has no atoms")
     try:
@@ -138,7 +137,6 @@ def _sample(atoms: Atoms, index: int, type_map: TypeMap, cutoff: float, keys: La
     except InputError as error:
         raise DataError(f"{name}: {error}") from error
     labels = read_labels(atoms, index, keys)
-    _check_stress(labels, atoms, name)
     neighbors = neighbor_list(state, cutoff)
 
     def tensor(value: float | np.ndarray | None, shape: tuple[int, ...]) -> torch.Tensor:
@@ -158,13 +156,3 @@ def _sample(atoms: Atoms, index: int, type_map: TypeMap, cutoff: float, keys: La
         pbc=state.pbc[0],
         atomic_numbers=state.atomic_numbers,
     )
-
-
-def _check_stress(labels: Labels, atoms: Atoms, name: str) -> None:
-    if labels.stress is None:
-        return
-    if atoms.cell.volume == 0:
-        raise DataError(f"{name}: it has a stress label, but its cell has no volume")
-    size = max(1.0, np.abs(labels.stress).max())
-    if np.abs(labels.stress - labels.stress.T).max() > ASYMMETRY * size:
-        raise DataError(f"{name}: its stress label is not symmetric: {labels.stress.tolist()}")

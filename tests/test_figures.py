@@ -1,0 +1,45 @@
+"""Figures show the numbers they are given, and leave pyplot alone."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from shoal.figures import learning_curve, parity, png, save
+
+HISTORY = [
+    {"epoch": k, "learning_rate": 0.01 / k, "train_forces_rmse": 90.0 / k, "val_forces_rmse": 100.0 / k}
+    for k in (1, 2, 3)
+]
+
+
+def test_a_learning_curve_draws_every_epoch_of_both_parts() -> None:
+    forces, rate = learning_curve(HISTORY).axes
+    lines = {line.get_label(): line.get_xydata() for line in forces.get_lines()}
+    np.testing.assert_allclose(lines["training"], [[1, 90], [2, 45], [3, 30]])
+    np.testing.assert_allclose(lines["validation"], [[1, 100], [2, 50], [3, 100 / 3]])
+    np.testing.assert_allclose(rate.get_lines()[0].get_ydata(), [0.01, 0.005, 0.01 / 3])
+
+
+def test_parity_draws_each_pair_and_states_the_errors_of_all() -> None:
+    labels = np.linspace(-1, 1, 50_001)
+    predictions = labels + 0.05
+    (panel,) = parity({"forces": (labels, predictions), "stress": (np.zeros(0), np.zeros(0))}).axes
+    points = panel.get_lines()[0].get_xydata()
+    assert 10_000 < len(points) <= 20_000
+    np.testing.assert_allclose(points[:, 1] - points[:, 0], 0.05)
+    assert "MAE 50\nRMSE 50 meV/Å" in [text.get_text() for text in panel.texts]
+
+
+def test_one_value_and_no_value_can_be_drawn() -> None:
+    assert png(parity({"energy": (np.array([-1.0]), np.array([-1.0]))})).startswith(b"\x89PNG")
+    assert png(parity({})).startswith(b"\x89PNG")
+
+
+def test_figures_are_saved_without_pyplot(tmp_path: Path) -> None:
+    before = "matplotlib.pyplot" in sys.modules
+    path = save(learning_curve(HISTORY), tmp_path / "curve.png")
+    assert path.read_bytes() == png(learning_curve(HISTORY))
+    assert ("matplotlib.pyplot" in sys.modules) == before
