@@ -235,10 +235,9 @@ def test_float32_rounds_numbers_and_keeps_the_rest() -> None:
 
 
 def test_input_state_and_output_share_no_memory() -> None:
-    atoms = constrained_slab()
-    atoms.info["list"] = [1]
+    atoms, expected = constrained_slab(), constrained_slab()
+    atoms.info["list"], expected.info["list"] = [1], [1]
     state = atoms_to_state(atoms)
-    expected = state_to_atoms(state)[0]
     for changed in (atoms, state_to_atoms(state)[0]):
         changed.positions += 1
         changed.cell[:] = 0
