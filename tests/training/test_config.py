@@ -113,3 +113,9 @@ def test_what_a_configuration_writes_it_reads_again() -> None:
     assert load_config(config.model_dump(mode="json")) == config
     assert load_config(config) == config
     assert isinstance(config, TrainConfig)
+
+
+@pytest.mark.parametrize("schedule", ["{name: plateau, over: time}", "{name: cosine, over: time}"])
+def test_a_schedule_over_the_time_needs_a_cosine_and_a_limit(schedule: str) -> None:
+    with pytest.raises(ConfigError, match=r"training: schedule\.over=time needs schedule\.name=cosine and max_time"):
+        load_config(GOOD, [f"training.schedule={schedule}"])

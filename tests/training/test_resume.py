@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from collections.abc import Callable
@@ -160,3 +161,23 @@ def test_an_earlier_training_is_not_overwritten_by_accident(tiny_config: Config)
 def test_resuming_from_nothing_is_an_error(tiny_config: Config) -> None:
     with pytest.raises(ModelFileError, match=r"last\.ckpt: no such file"):
         train(tiny_config(), resume=True)
+
+
+def test_a_learning_rate_over_the_time_ends_with_it_across_a_resume(
+    tiny_config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock of one second a step: 20 s are 4 epochs of 5 steps, whether or not the run was stopped between."""
+    first = [0]
+    monkeypatch.setattr(Session, "run_time", property(lambda self: float(self.clock.step - first[0])))
+    schedule = {"name": "cosine", "over": "time", "min_learning_rate": 1e-4}
+
+    def settings(max_epochs: int) -> dict[str, Any]:
+        return tiny_config(max_epochs=max_epochs, max_time=20.0, schedule=schedule)
+
+    assert train(settings(2)).stopped_by == "max_epochs"
+    first[0] = 10
+    result = train(settings(100), resume=True)
+    assert result.stopped_by == "max_time"
+    assert [row["step"] for row in result.history] == [5, 10, 15, 20]
+    expected = [1e-4 + (1e-2 - 1e-4) * (1 + math.cos(math.pi * k / 4)) / 2 for k in range(4)]
+    assert [row["learning_rate"] for row in result.history] == pytest.approx(expected)

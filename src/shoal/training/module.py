@@ -80,10 +80,9 @@ class TrainingModule(LightningModule):
         return self.session.clock.batch >= len(self.session.plan)
 
     def _must_stop(self) -> bool:
-        limit = self.session.config.training.max_time
         if self.trainer.received_sigterm:
             self.stopped_by = "signal"
-        elif limit is not None and self.session.run_time >= limit:
+        elif self.session.time_left == 0:
             self.stopped_by = "max_time"
         else:
             return False

@@ -93,11 +93,18 @@ class Session:
         return (self.clock.epoch + self.clock.batch / len(self.plan)) / self.config.training.max_epochs
 
     @property
+    def time_left(self) -> float:
+        """Seconds until the time limit: of this run, or where the learning rate follows the time, of all runs."""
+        settings = self.config.training
+        spent = self.clock.seconds if settings.schedule.over == "time" else self.run_time
+        return float("inf") if settings.max_time is None else max(0.0, settings.max_time - spent)
+
+    @property
     def remaining(self) -> float:
-        """Seconds until the last epoch or the time limit, by the pace so far."""
-        done, limit = self.fraction - self._first, self.config.training.max_time
+        """Seconds until the last epoch, by the pace so far, or the time limit."""
+        done = self.fraction - self._first
         left = self.run_time / done * (1 - self.fraction) if done > 0 else float("inf")
-        return left if limit is None else max(0.0, min(left, limit - self.run_time))
+        return min(left, self.time_left)
 
     def next_epoch(self) -> None:
         """Turn to the first batch of the next epoch."""
