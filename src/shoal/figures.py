@@ -28,6 +28,8 @@ def learning_curve(history: Sequence[Mapping[str, float]]) -> Figure:
     A row has `epoch`, `learning_rate`, and any of `train_energy_rmse`, `val_energy_rmse` (meV/atom), `..._forces_rmse`
     (meV/A) and `..._stress_rmse` (meV/A^3).
     """
+    from matplotlib.ticker import LogFormatter
+
     shown = [name for name in AXES if any(f"val_{name}_rmse" in row for row in history)]
     figure = _figure(3.6 * (len(shown) + 1), 3.0)
     panels = figure.subplots(1, len(shown) + 1, squeeze=False)[0]
@@ -37,8 +39,8 @@ def learning_curve(history: Sequence[Mapping[str, float]]) -> Figure:
             values = [row.get(f"{part}_{name}_rmse", np.nan) for row in history]
             panel.plot(epochs, values, color=COLORS[part], label=label, linewidth=1.5)
         panel.set(title=AXES[name][0], ylabel=f"RMSE, {AXES[name][2]}", yscale="log")
-        panel.yaxis.set_major_formatter("{x:g}")
-        panel.yaxis.set_minor_formatter("{x:g}")
+        panel.yaxis.set_major_formatter(LogFormatter())
+        panel.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.5)))  # labelled within a decade only
     panels[0].legend(frameon=False, fontsize=8)
     panels[-1].plot(epochs, [row["learning_rate"] for row in history], color=COLORS["val"], linewidth=1.5)
     panels[-1].set(title="learning rate", yscale="log")
@@ -60,7 +62,9 @@ def parity(pairs: Mapping[str, tuple[Any, Any]], color: str = COLORS["val"]) -> 
     for panel, (name, (labels, predictions)) in zip(panels, shown.items(), strict=False):
         title, unit, error_unit = AXES[name]
         every = max(1, -(-len(labels) // MOST_POINTS))
-        panel.plot(labels[::every], predictions[::every], ".", color=color, alpha=0.4, markersize=4, markeredgewidth=0)
+        alpha, size = (0.4, 4) if len(labels) > 500 else (0.7, 8)
+        drawn = labels[::every], predictions[::every]
+        panel.plot(*drawn, ".", color=color, alpha=alpha, markersize=size, markeredgewidth=0)
         both = np.concatenate([labels, predictions])
         margin = 0.03 * (np.ptp(both) or 1.0)
         ends = both.min() - margin, both.max() + margin

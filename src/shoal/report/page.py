@@ -49,15 +49,17 @@ def write_page(path: Path, title: str, lead: str, tiles: Sequence[Tile], section
     return temporary.replace(path)
 
 
-def image(png: bytes, alt: str) -> str:
-    """A PNG as an image inside the page; `alt` says what it shows."""
-    return f'<img alt="{escape(alt)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+def image(png: bytes, alt: str, dpi: int = 150) -> str:
+    """A PNG of so many dots per inch as an image inside the page, in its own size; `alt` says what it shows."""
+    width = int.from_bytes(png[16:20], "big") * 96 // dpi  # PNG 1.2, section 4.1.1
+    data = base64.b64encode(png).decode()
+    return f'<img alt="{escape(alt)}" width="{width}" src="data:image/png;base64,{data}">'
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table; columns that hold numbers are set flush right."""
+    """A table, without a head where `heads` are empty; columns that hold numbers are set flush right."""
     numeric = [all(_is_number(row[k]) for row in rows) for k in range(len(heads))]
-    lines = [_row("th", heads, numeric), *(_row("td", row, numeric) for row in rows)]
+    lines = [_row("th", heads, numeric)] * any(heads) + [_row("td", row, numeric) for row in rows]
     return '<div class="scroll"><table>' + "\n".join(lines) + "</table></div>"
 
 

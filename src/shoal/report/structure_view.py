@@ -51,11 +51,12 @@ def structure_view(atoms: Atoms, values: np.ndarray, label: str) -> str:
             "yaxis": hidden,
             "zaxis": hidden,
             "aspectmode": "data",
-            "camera": {"eye": {"x": 1.55, "y": 0.75, "z": 0.5}, "projection": {"type": "orthographic"}},
+            "camera": {"eye": {"x": 1.45, "y": 0.7, "z": 0.45}},
         },
     )
+    buttons = {"displaylogo": False, "modeBarButtons": [["resetCameraDefault3d", "toImage"]]}
     html = figure.to_html(
-        full_html=False, include_plotlyjs=True, include_mathjax=False, div_id="structure", config={"displaylogo": False}
+        full_html=False, include_plotlyjs=True, include_mathjax=False, div_id="structure", config=buttons
     )
     return f'<div class="view">{html}</div>'
 
