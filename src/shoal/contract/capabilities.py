@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+Truncation = Literal["smooth", "shift", "none"]
+
 
 class Capabilities(BaseModel):
     """What a potential can give and what it claims.
@@ -26,4 +28,4 @@ class Capabilities(BaseModel):
     supported_devices: tuple[str, ...] = ("cpu", "cuda")
     strictly_local: bool = False
     conservative: bool = True
-    truncation: Literal["smooth", "shift", "none"] = "smooth"
+    truncation: Truncation = "smooth"

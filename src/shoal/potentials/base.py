@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import nn
 
-from shoal.contract import DEFAULT_OUTPUTS, QUANTITIES, Capabilities, check_outputs
+from shoal.contract import DEFAULT_OUTPUTS, QUANTITIES, Capabilities, Truncation, check_outputs
 from shoal.errors import InputError
 from shoal.neighbors import NeighborList
 from shoal.potentials._derivatives import energy_and_derivatives
@@ -91,7 +91,7 @@ class ShortRangePotential(Potential):
     """A potential that is a function of edge vectors; it writes `atomic_energies` and nothing else."""
 
     strictly_local = True
-    truncation = "smooth"
+    truncation: Truncation = "smooth"
 
     @abstractmethod
     def atomic_energies(self, graph: Graph) -> torch.Tensor:
@@ -108,7 +108,7 @@ class ShortRangePotential(Potential):
             atomic_types=self.type_names,
             interaction_range=self.interaction_range,
             strictly_local=self.strictly_local,
-            truncation=self.truncation,  # type: ignore[arg-type]
+            truncation=self.truncation,
         )
 
     def compute(

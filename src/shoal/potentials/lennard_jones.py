@@ -54,7 +54,7 @@ class LennardJones(ShortRangePotential):
         self.cutoff = float(cutoff)
         self.switch_start = float(start)
         self.mode = truncation
-        self.truncation = {"none": "none", "shift": "shift", "switch": "smooth"}[truncation]
+        self.truncation = "smooth" if truncation == "switch" else truncation
         eps, sig = torch.tensor([parameters[n] for n in self.type_names], dtype=torch.float64).unbind(1)
         self.register_buffer("epsilon", (eps[:, None] * eps[None, :]).sqrt())
         self.register_buffer("sigma", (sig[:, None] + sig[None, :]) / 2)
