@@ -216,3 +216,15 @@ def test_batches_bounded_by_edges_learn_the_same_data(tiny_config: Config) -> No
     config["data"].update(batch_size=1000, max_edges=300)
     steps = train(config).history[0]["step"]
     assert 5 < steps < 19
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, None), ({"mean_neighbors": 7.5}, 7.5)])
+def test_mean_neighbors_are_the_datas_unless_they_are_given(
+    tiny_config: Config, given: dict[str, float], expected: float | None
+) -> None:
+    config = tiny_config(max_epochs=1)
+    config["model"].update(given)
+    checkpoint = read_checkpoint(train(config).last)
+    found = checkpoint.statistics["mean_neighbors"]
+    assert found > 10
+    assert checkpoint.config["mean_neighbors"] == (found if expected is None else expected)

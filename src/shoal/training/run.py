@@ -94,7 +94,8 @@ def _prepare(config: TrainConfig, start: Path | None) -> tuple[Session, DataSet]
     if raw is not None:
         check_same_training(config, raw["config"], str(start))
     type_map = _type_map(config)
-    data = read_data(config.data, type_map, float(config.model.settings["cutoff"]))
+    cutoff = config.model.build(config.type_names).model_dump()["cutoff"]
+    data = read_data(config.data, type_map, cutoff)
     _check_labels(config, data)
     bounds = config.data.batch_size, config.data.max_edges
     batches = Batches(data.train, *bounds, seed=config.training.seed)
@@ -151,9 +152,8 @@ def _check_labels(config: TrainConfig, data: DataSet) -> None:
 def _facts(config: TrainConfig, type_map: TypeMap, data: DataSet, data_hash: str) -> dict[str, Any]:
     """What every checkpoint of this training has in common."""
     statistics = gather_statistics(data.train, config.type_names, config.reference_energies)
-    model_config = config.model.build(config.type_names, {"mean_neighbors": statistics.mean_neighbors})
-    if "mean_neighbors" in config.model.settings:
-        model_config = config.model.build(config.type_names)
+    found = {} if "mean_neighbors" in config.model.settings else {"mean_neighbors": statistics.mean_neighbors}
+    model_config = config.model.build(config.type_names, found)
     given = config.data.model_dump(mode="json", include={"path", "train", "val", "test"}, exclude_none=True)
     sizes = {f"n_{part}": len(getattr(data, part)) for part in ("train", "val", "test")}
     return {
