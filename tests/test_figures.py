@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shoal.figures import learning_curve, parity, png, save
+from shoal.figures import equation_of_state, learning_curve, parity, png, save
 
 HISTORY = [
     {"epoch": k, "learning_rate": 0.01 / k, "train_forces_rmse": 90.0 / k, "val_forces_rmse": 100.0 / k}
@@ -31,6 +31,18 @@ def test_parity_draws_each_pair_and_states_the_errors_of_all() -> None:
     assert 10_000 < len(points) <= 20_000
     np.testing.assert_allclose(points[:, 1] - points[:, 0], 0.05)
     assert "MAE 50\nRMSE 50 meV/Å" in [text.get_text() for text in panel.texts]
+
+
+def test_an_equation_of_state_draws_points_and_fit_of_each_curve_in_mev() -> None:
+    volumes = np.array([19.0, 20.0, 21.0])
+    curves = {name: (volumes, k * volumes, lambda v, k=k: k * v) for k, name in enumerate(("labels", "model"), 1)}
+    (panel,) = equation_of_state(curves).axes
+    for k, name in enumerate(curves, 1):
+        fit, points = panel.get_lines()[2 * k - 2 : 2 * k]
+        assert points.get_label() == name
+        np.testing.assert_allclose(points.get_xydata(), np.stack([volumes, 1000 * k * volumes], axis=1))
+        np.testing.assert_allclose(fit.get_ydata(), 1000 * k * fit.get_xdata())
+        assert (fit.get_xdata()[0], fit.get_xdata()[-1]) == (19, 21)
 
 
 def test_one_value_and_no_value_can_be_drawn() -> None:

@@ -17,7 +17,7 @@ from shoal.units import GPA
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from shoal.demo.run import DemoResult
+    from shoal.demo.pipeline import DemoResult
 
 PACKAGES = ("shoal", "torch", "numpy", "ase", "vesin", "lightning", "matplotlib", "plotly")
 
