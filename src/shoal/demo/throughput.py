@@ -23,6 +23,7 @@ Answer = tuple[np.ndarray, np.ndarray]
 LATTICE_CONSTANT = 5.43
 WIDTH = 0.05
 MAX_ATOMS = 2048
+ENOUGH = 20.0  # s after which no further round begins
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,9 @@ def compare_throughput(
 ) -> Throughput:
     """Time energy, forces and stress of all cells, batched and one after the other, in turns after a warm-up.
 
-    Either side counts in its fastest form: with all threads or with one. The loop keeps no neighbour list from one
-    cell to the next (skin 0), because each cell is another.
+    At most `rounds` turns, fewer on a machine so slow or busy that they take more than 20 s. Either side counts in
+    its fastest form: with all threads or with one. The loop keeps no neighbour list from one cell to the next
+    (skin 0), because each cell is another.
     """
     from shoal.integrations.ase import ShoalCalculator
 
@@ -91,7 +93,10 @@ def compare_throughput(
         "one thread": one_thread,
     }
     seconds: dict[tuple[str, str], list[float]] = {key: [] for key in product(sides, threads)}
+    began = time.perf_counter()
     for turn in range(rounds):
+        if turn and time.perf_counter() - began > ENOUGH:
+            break
         for side, width in seconds:
             tell(f"{len(cells)} cells of {len(cells[0])} atoms, round {turn + 1} of {rounds}, {side}, {width}")
             with threads[width]():
