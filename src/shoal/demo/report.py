@@ -35,7 +35,7 @@ def write_report(result: DemoResult, path: Path) -> Path:
         _provenance(result),
     ]
     best = max(result.throughput, key=lambda t: t.ratio)
-    tiles = [Tile(c.shown, f"{c.name} (limit {c.limit_shown})", c.passed) for c in result.checks]
+    tiles = [Tile(c.shown, f"{c.name}, limit {c.limit_shown}", c.passed) for c in result.checks]
     tiles.append(
         Tile(f"{best.ratio:.2f} x", f"as fast in a batch as in a loop, {best.n_systems} cells of {best.n_atoms} atoms")
     )
@@ -188,9 +188,9 @@ def _worst_frame(result: DemoResult) -> Section:
     atoms = result.data.validation[worst["frame"]].copy()
     atoms.wrap()
     text = (
-        f"The held-out frame with the largest force error, {frame.group}, RMSE {worst['forces_rmse']:.0f} meV/A. Atoms "
-        "are coloured by the size of the error of their force; drag to turn, scroll to zoom, point at an atom for its "
-        "number."
+        f"The held-out frame with the largest root mean square force error ({frame.group}, "
+        f"{worst['forces_rmse']:.0f} meV/A). Atoms are coloured by the size of the error of their force; drag to turn, "
+        "scroll to zoom, point at an atom for its number."
     )
     return Section("Where the model is worst", text, [structure_view(atoms, errors, "force error, eV/A")])
 

@@ -51,7 +51,7 @@ def structure_view(atoms: Atoms, values: np.ndarray, label: str) -> str:
             "yaxis": hidden,
             "zaxis": hidden,
             "aspectmode": "data",
-            "camera": {"eye": {"x": 1.45, "y": 0.7, "z": 0.45}},
+            "camera": {"eye": {"x": 1.75, "y": 0.85, "z": 0.55}},
         },
     )
     buttons = {"displaylogo": False, "modeBarButtons": [["resetCameraDefault3d", "toImage"]]}
