@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -84,11 +85,14 @@ def test_the_files_it_leaves_can_be_used(failed: tuple[Path, str, QualityError])
     assert {path.name for path in out.iterdir()} == {"data", "report.html", "silicon.shoal", "silicon.yaml", "training"}
 
 
-def test_a_package_that_compiles_is_used_compiled(silicon_package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_that_compiles_is_used_compiled(
+    silicon_package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = Path(shutil.copy(silicon_package, tmp_path))
     calls = []
     monkeypatch.setattr("shoal.deploy.compile_model", lambda *paths: calls.append(paths))
-    model = compile_package(silicon_package)
-    assert calls == [(silicon_package, model.path)]
+    model = compile_package(package)
+    assert calls == [(package, model.path)]
     assert model.path.name == "silicon.shoal.pt2"
 
 
