@@ -17,7 +17,7 @@ def test_both_sides_give_the_same_numbers(silicon_package: Path, compiled_silico
     model = Model(silicon_package, compiled_silicon if form == "compiled" else None)
     threads = torch.get_num_threads()
     told: list[str] = []
-    result = compare_throughput(model, rattled_cells(5, 1), 2, told.append)
+    result = compare_throughput(model, rattled_cells(5, 1), 2048, 2, told.append)
     assert (result.n_systems, result.n_atoms, result.n_batches) == (5, 8, 1)
     assert len(result.batch) == len(result.loop) == 2
     assert result.energy_difference < 1e-5
@@ -26,9 +26,8 @@ def test_both_sides_give_the_same_numbers(silicon_package: Path, compiled_silico
     assert torch.get_num_threads() == threads
 
 
-def test_many_atoms_are_bounded_to_batches(compiled_silicon: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shoal.demo.throughput.MAX_ATOMS", 20)
-    result = compare_throughput(Model(compiled_silicon, compiled_silicon), rattled_cells(5, 1), 1)
+def test_batches_are_bounded(compiled_silicon: Path) -> None:
+    result = compare_throughput(Model(compiled_silicon, compiled_silicon), rattled_cells(5, 1), 20, 1)
     assert result.n_batches == 3
 
 

@@ -146,6 +146,8 @@ def _throughput(result: DemoResult) -> Section:
                 f"{t.ratio:.2f}",
             )
         )
+    counts = sorted({len(t.batch) for t in result.throughput})
+    rounds = " or ".join(map(str, counts))
     heads = (
         "cells",
         "batches",
@@ -156,11 +158,11 @@ def _throughput(result: DemoResult) -> Section:
         "loop / batch",
     )
     text = (
-        f"Energies, forces and stresses of rattled cells (0.05 A) with the {_file_words(result)}: shoal.evaluate, in "
-        "batches of up to 2048 atoms, and a loop over the ASE calculator; from ASE structures to numbers, neighbour "
-        f"lists included, median (quartiles) of {len(result.throughput[0].batch)} rounds in turns after a warm-up. The "
-        "loop keeps no list from one cell to the next, its fastest form here; for either side the better of all "
-        "threads and one thread counts. What a call costs beside the arithmetic is paid once a batch. "
+        f"Energies, forces and stresses of rattled cells (0.05 A) with the {_file_words(result)}: shoal.evaluate, in as "
+        "many batches as the table says, and a loop over the ASE calculator; from ASE structures to numbers, neighbour "
+        f"lists included, median (quartiles) of {rounds} rounds in turns after a warm-up. The loop keeps no list from "
+        "one cell to the next, its fastest form here; for either side the better of all threads and one thread counts. "
+        "What a call costs beside the arithmetic is paid once a batch. "
         f"{_agreement(result)}"
     )
     return Section("One batch, or a loop", text, [table(heads, rows)])

@@ -22,7 +22,6 @@ Answer = tuple[np.ndarray, np.ndarray]
 
 LATTICE_CONSTANT = 5.43
 WIDTH = 0.05
-MAX_ATOMS = 2048
 ENOUGH = 20.0  # s after which no further round begins
 
 
@@ -61,11 +60,15 @@ def rattled_cells(n_systems: int, repeat: int, seed: int = 0) -> list[Atoms]:
 
 
 def compare_throughput(
-    model: Model, cells: list[Atoms], rounds: int, tell: Callable[[str], object] = lambda _: None
+    model: Model,
+    cells: list[Atoms],
+    max_atoms: int,
+    rounds: int,
+    tell: Callable[[str], object] = lambda _: None,
 ) -> Throughput:
-    """Time energy, forces and stress of all cells, batched and one after the other, in turns after a warm-up.
+    """Time energy, forces and stress of all cells, in batches of up to `max_atoms` and one after the other, in turns.
 
-    At most `rounds` turns, fewer on a machine so slow or busy that they take more than 20 s. Either side counts in
+    A warm-up comes first. At most `rounds` turns, fewer on a machine so slow or busy that they take more than 20 s. Either side counts in
     its fastest form: with all threads or with one. The loop keeps no neighbour list from one cell to the next
     (skin 0), because each cell is another.
     """
@@ -75,7 +78,7 @@ def compare_throughput(
     single = ShoalCalculator(calculator, skin=0.0)
 
     def batch() -> Answer:
-        results = evaluate(cells, calculator, max_atoms=MAX_ATOMS)
+        results = evaluate(cells, calculator, max_atoms=max_atoms)
         return results.energies, np.concatenate(results.forces)
 
     def loop() -> Answer:
@@ -108,7 +111,7 @@ def compare_throughput(
     return Throughput(
         n_systems=len(cells),
         n_atoms=n_atoms,
-        n_batches=-(-len(cells) // max(1, MAX_ATOMS // n_atoms)),
+        n_batches=-(-len(cells) // max(1, max_atoms // n_atoms)),
         batch=fastest["batch"],
         loop=fastest["loop"],
         energy_difference=float(np.abs(energies - loop_energies).max()) / n_atoms,
