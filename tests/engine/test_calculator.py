@@ -85,7 +85,8 @@ def test_a_non_finite_state_is_named_before_anything_runs(field: str, value: flo
     tensor = getattr(state, field).clone()
     index = (7, 1) if field == "positions" else (3, 1, 1)
     tensor[index] = value
-    with pytest.raises(InputError, match=r"atom 0 of system 3" if field == "positions" else "cell of system 3"):
+    named = {"positions": "system 3: the position of atom 0", "cell": "system 3: its cell"}[field]
+    with pytest.raises(InputError, match=named):
         BatchCalculator(argon_neon())(state.replace(**{field: tensor}))
 
 

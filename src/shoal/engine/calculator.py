@@ -109,7 +109,6 @@ class BatchCalculator:
         Raises InputError for positions or cells that are not finite, UnsupportedSpeciesError and
         UnsupportedRequestError.
         """
-        check_finite(state)
         local = state.to(self.device)
         types = self.type_map(local)
         neighbors = neighbor_list(local, self.cutoff)
@@ -130,15 +129,3 @@ def load(
     return BatchCalculator.of(
         Path(path), device=device, chemical_species_to_atom_type_map=chemical_species_to_atom_type_map
     )
-
-
-def check_finite(state: SimState) -> None:
-    """Refuse a state with NaN or infinite positions or cells. Raises InputError naming system (its id) and atom."""
-    if state.n_atoms and not bool(torch.isfinite(state.positions).all()):
-        atom = int((~torch.isfinite(state.positions).all(1)).nonzero()[0])
-        system = int(state.system_index[atom])
-        place = f"atom {atom - int(state.offsets[system])} of system {int(state.system_id[system])}"
-        raise InputError(f"the position of {place} is not finite")
-    if state.n_systems and not bool(torch.isfinite(state.cell).all()):
-        system = int((~torch.isfinite(state.cell).all(2).all(1)).nonzero()[0])
-        raise InputError(f"the cell of system {int(state.system_id[system])} is not finite")

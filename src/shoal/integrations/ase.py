@@ -14,7 +14,6 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from shoal.engine import BatchCalculator
-from shoal.engine.calculator import check_finite
 from shoal.io import atoms_to_state
 from shoal.neighbors import NeighborList, neighbor_list
 from shoal.potentials import Potential
@@ -60,7 +59,6 @@ class ShoalCalculator(Calculator):
         calculator = self.batch_calculator
         assert self.atoms is not None
         state = atoms_to_state(self.atoms).to(calculator.device)
-        check_finite(state)
         outputs = [
             name for name in ("energy", "forces", "stress", "atomic_energy") if name in calculator.capabilities.outputs
         ]
