@@ -68,9 +68,9 @@ def compare_throughput(
 ) -> Throughput:
     """Time energy, forces and stress of all cells, in batches of up to `max_atoms` and one after the other, in turns.
 
-    A warm-up comes first. At most `rounds` turns, fewer on a machine so slow or busy that they take more than 20 s. Either side counts in
-    its fastest form: with all threads or with one. The loop keeps no neighbour list from one cell to the next
-    (skin 0), because each cell is another.
+    A warm-up comes first. At most `rounds` turns, fewer on a machine so slow or busy that they take more than 20 s.
+    Either side counts in its fastest form: with all threads or with one. The loop keeps no neighbour list from one
+    cell to the next (skin 0), because each cell is another.
     """
     from shoal.integrations.ase import ShoalCalculator
 
