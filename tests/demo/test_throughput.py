@@ -22,7 +22,7 @@ def test_both_sides_give_the_same_numbers(silicon_package: Path, compiled_silico
     assert len(result.batch) == len(result.loop) == 2
     assert result.energy_difference < 1e-5
     assert result.forces_difference < 1e-5
-    assert len(told) == 2 * 2 * 2
+    assert len(told) == 2 * 2
     assert torch.get_num_threads() == threads
 
 

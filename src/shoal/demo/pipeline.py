@@ -116,7 +116,7 @@ def run(
             f"B {equation.model.bulk_modulus:.1f} GPa (labels {equation.labels.bulk_modulus:.1f}), "
             f"V0 {equation.model.volume:.3f} A^3/atom (labels {equation.labels.volume:.3f})"
         )
-    with steps("Batch and loop", f"{n_cells} rattled cells") as step:
+    with steps("Batch and loop", f"{n_cells} rattled cells, one thread") as step:
         throughput = tuple(
             compare_throughput(model, rattled_cells(n_cells, repeat), max_atoms, rounds, step.tell)
             for repeat, max_atoms in CELL_SIZES.items()

@@ -160,10 +160,9 @@ def _throughput(result: DemoResult) -> Section:
     text = (
         f"Energies, forces and stresses of rattled cells (0.05 A) with the {_file_words(result)}: shoal.evaluate, in "
         "as many batches as the table says, and a loop over the ASE calculator; from ASE structures to numbers, "
-        f"neighbour lists included, median (quartiles) of {rounds} rounds in turns after a warm-up. "
-        "The loop keeps no list from one cell to the next, its fastest form here; for either side "
-        "the better of all threads and one thread counts. "
-        "What a call costs beside the arithmetic is paid once a batch. "
+        f"neighbour lists included, median (quartiles) of {rounds} rounds in turns after a warm-up. Both run on one "
+        "thread; the loop keeps no list from one cell to the next, its fastest form here. What a call costs beside the "
+        "arithmetic is paid once a batch. "
         f"{_agreement(result)}"
     )
     return Section("One batch, or a loop", text, [table(heads, rows)])

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from itertools import product
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -59,6 +57,7 @@ def rattled_cells(n_systems: int, repeat: int, seed: int = 0) -> list[Atoms]:
     return cells
 
 
+@one_thread()
 def compare_throughput(
     model: Model,
     cells: list[Atoms],
@@ -68,9 +67,9 @@ def compare_throughput(
 ) -> Throughput:
     """Time energy, forces and stress of all cells, in batches of up to `max_atoms` and one after the other, in turns.
 
-    A warm-up comes first. At most `rounds` turns, fewer on a machine so slow or busy that they take more than 20 s.
-    Either side counts in its fastest form: with all threads or with one. The loop keeps no neighbour list from one
-    cell to the next (skin 0), because each cell is another.
+    A warm-up comes first; then at most `rounds` turns, fewer where they take more than 20 s. Both sides run on one
+    thread, so that they do the same arithmetic on the same core. The loop keeps no neighbour list from one cell to
+    the next (skin 0), because each cell is another.
     """
     from shoal.integrations.ase import ShoalCalculator
 
@@ -91,29 +90,23 @@ def compare_throughput(
 
     (energies, forces), (loop_energies, loop_forces) = batch(), loop()
     sides: dict[str, Callable[[], Answer]] = {"batch": batch, "loop": loop}
-    threads: dict[str, Callable[[], AbstractContextManager[None]]] = {
-        "all threads": nullcontext,
-        "one thread": one_thread,
-    }
-    seconds: dict[tuple[str, str], list[float]] = {key: [] for key in product(sides, threads)}
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
     began = time.perf_counter()
     for turn in range(rounds):
         if turn and time.perf_counter() - began > ENOUGH:
             break
-        for side, width in seconds:
-            tell(f"{len(cells)} cells of {len(cells[0])} atoms, round {turn + 1} of {rounds}, {side}, {width}")
-            with threads[width]():
-                start = time.perf_counter()
-                sides[side]()
-                seconds[side, width].append(time.perf_counter() - start)
-    fastest = {side: tuple(min((seconds[side, width] for width in threads), key=median)) for side in sides}
+        for name, call in sides.items():
+            tell(f"{len(cells)} cells of {len(cells[0])} atoms, round {turn + 1} of {rounds}, {name}")
+            start = time.perf_counter()
+            call()
+            seconds[name].append(time.perf_counter() - start)
     n_atoms = len(cells[0])
     return Throughput(
         n_systems=len(cells),
         n_atoms=n_atoms,
         n_batches=-(-len(cells) // max(1, max_atoms // n_atoms)),
-        batch=fastest["batch"],
-        loop=fastest["loop"],
+        batch=tuple(seconds["batch"]),
+        loop=tuple(seconds["loop"]),
         energy_difference=float(np.abs(energies - loop_energies).max()) / n_atoms,
         forces_difference=float(np.abs(forces - loop_forces).max()),
     )
