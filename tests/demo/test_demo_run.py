@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -83,6 +84,16 @@ def test_the_files_it_leaves_can_be_used(failed: tuple[Path, str, QualityError])
     energies = shoal.evaluate([str(out / "data" / "validation.xyz")], out / "silicon.shoal").energies
     assert energies.shape == (20,)
     assert {path.name for path in out.iterdir()} == {"data", "report.html", "silicon.shoal", "silicon.yaml", "training"}
+
+
+def test_the_frame_shown_is_the_worst_in_its_forces(failed: tuple[Path, str, QualityError]) -> None:
+    out = failed[0]
+    frames = list(shoal.io.read(out / "data" / "validation.xyz"))
+    forces = shoal.evaluate(frames, out / "silicon.shoal").forces
+    errors = [np.sqrt(np.square(f - a.get_forces()).mean()) for f, a in zip(forces, frames, strict=True)]
+    worst = int(np.argmax(errors))
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert f"({frames[worst].info['config_type']}, {1000 * errors[worst]:.0f} meV/A)" in page
 
 
 def test_a_package_that_compiles_is_used_compiled(

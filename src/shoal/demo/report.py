@@ -184,14 +184,14 @@ def _spread(seconds: tuple[float, ...]) -> str:
 
 
 def _worst_frame(result: DemoResult) -> Section:
-    worst = result.accuracy.worst(1)[0]
-    frame = result.accuracy.frames[worst["frame"]]
+    frame = max(result.accuracy.frames, key=lambda frame: np.square(frame.errors("forces")).mean())
+    rmse = np.sqrt(np.square(frame.errors("forces")).mean())
     errors = np.linalg.norm(frame.errors("forces").reshape(-1, 3), axis=1) / 1000
-    atoms = result.data.validation[worst["frame"]].copy()
+    atoms = result.data.validation[frame.place].copy()
     atoms.wrap()
     text = (
         f"The held-out frame with the largest root mean square force error ({frame.group}, "
-        f"{worst['forces_rmse']:.0f} meV/A). Atoms are coloured by the size of the error of their force; drag to turn, "
+        f"{rmse:.0f} meV/A). Atoms are coloured by the size of the error of their force; drag to turn, "
         "scroll to zoom, point at an atom for its number."
     )
     return Section("Where the model is worst", text, [structure_view(atoms, errors, "force error, eV/A")])
