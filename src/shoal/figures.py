@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 COLORS = {"train": "#9aa5b1", "val": "#1f6fb4", "test": "#c8571b"}
 AXES = {
-    "energy": ("energy per atom", "eV", "meV/atom"),
+    "energy": ("energy per atom", "eV/atom", "meV/atom"),
     "forces": ("force component", "eV/Å", "meV/Å"),
     "stress": ("stress component", "eV/Å³", "meV/Å³"),
 }

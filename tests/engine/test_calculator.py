@@ -154,3 +154,25 @@ def test_a_calculator_can_be_made_of_anything_that_is_one(silicon: LearnedPotent
     assert torch.equal(first(state)["energy"], second(state)["energy"])
     with pytest.raises(InputError, match="already has"):
         BatchCalculator.of(first, device="cpu")
+
+
+def test_a_structure_that_is_not_packed_is_answered_with_how_to() -> None:
+    with pytest.raises(InputError, match="takes a SimState, got Atoms; shoal.io.atoms_to_state"):
+        BatchCalculator(argon_neon())(bulk("Ar"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("device", "message"), [("cdua", "unknown device 'cdua'"), ("cuda:4096", "no GPU here|does not exist")]
+)
+def test_a_device_that_is_not_there_is_named(device: str, message: str, silicon_package: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        shoal.load(silicon_package, device=device, chemical_species_to_atom_type_map=True)
+    with pytest.raises(InputError, match=message):
+        atoms_to_state([bulk("Ar")], device=device)
+    with pytest.raises(InputError, match=message):
+        BatchCalculator(argon_neon(), device=device)
+
+
+def test_a_cpu_file_asked_to_run_on_cuda_says_how_to_compile_it(compiled_silicon: Path) -> None:
+    with pytest.raises(ModelFileError, match="compiled for cpu, asked to run on cuda.*--device cuda"):
+        shoal.load(compiled_silicon, device="cuda", chemical_species_to_atom_type_map=True)

@@ -339,3 +339,20 @@ def test_structures_are_let_go_once_they_are_written(tmp_path: Path, name: str) 
 
     evaluate(frames(), argon(), out=tmp_path / name, max_atoms=2)
     assert most <= 5
+
+
+def test_resuming_with_other_structures_is_refused(tmp_path: Path) -> None:
+    from ase.build import bulk
+
+    from shoal.engine import evaluate
+    from shoal.errors import InputError
+    from shoal.potentials import LennardJones
+
+    potential = LennardJones({"Ar": (0.0104, 3.4), "Ne": (0.003, 2.8)}, 6.0)
+    argon, neon = bulk("Ar", "fcc", a=5.3), bulk("Ne", "fcc", a=4.5)
+    evaluate([argon, argon], potential, out=tmp_path / "r")
+    with pytest.raises(InputError, match="system 0 is Ar there and Ne in the input"):
+        evaluate([neon, argon, argon], potential, out=tmp_path / "r", resume=True)
+    with pytest.raises(InputError, match="results of 2 structures, the input has 1"):
+        evaluate([argon], potential, out=tmp_path / "r", resume=True)
+    assert evaluate([argon, argon, neon], potential, out=tmp_path / "r", resume=True).counts.n_systems == 1

@@ -24,7 +24,7 @@ def evaluate(
     out: Annotated[Path, typer.Option("--out", help="An .xyz file, or (any other name) a results folder.")],
     map: MapOption = None,
     device: DeviceOption = None,
-    max_atoms: Annotated[int, typer.Option("--max-atoms", help="Atoms per batch.")] = 2048,
+    max_atoms: Annotated[int, typer.Option("--max-atoms", help="Atoms per batch.")] = 1024,
     outputs: Annotated[str, typer.Option("--outputs", help="What to compute.")] = "energy,forces,stress",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier results.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Take up a results folder where it stopped.")] = False,

@@ -28,7 +28,7 @@ def assess(
     forces_key: Annotated[str, typer.Option("--forces-key", help="Name of the label.")] = "forces",
     stress_key: Annotated[str, typer.Option("--stress-key", help="Name of the label.")] = "stress",
     group_key: Annotated[str, typer.Option("--group-key", help="Entry of info that groups frames.")] = "config_type",
-    max_atoms: Annotated[int, typer.Option("--max-atoms", help="Atoms per batch.")] = 2048,
+    max_atoms: Annotated[int, typer.Option("--max-atoms", help="Atoms per batch.")] = 1024,
     json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
 ) -> None:
     """Compare a model with labelled structures: errors in all, by element and by config_type, and the worst frames."""

@@ -18,6 +18,7 @@ from shoal.cache import cache_folder
 from shoal.deploy.package import package
 from shoal.deploy.trace import export_batch_target
 from shoal.deploy.verify import verify
+from shoal.devices import as_device
 from shoal.errors import CompileError, InputError, ModelFileError
 from shoal.files import CompiledMetadata, Package, model_kind, read_package
 from shoal.files.compiled import INPUTS, METADATA, OUTPUTS, compute_capability, cpu_isa
@@ -43,7 +44,7 @@ def compile_model(
     tolerance, in batches of one, two and many. Raises CompileError, saying what failed and what to do, InputError
     for an unknown mode, target or ending, ModelFileError for a model that cannot be read.
     """
-    out, device = Path(out), torch.device(device)
+    out, device = Path(out), as_device(device)
     _check_request(out, mode, target, device)
     with tempfile.TemporaryDirectory(prefix="shoal-compile-") as scratch:
         content = _as_package(Path(model), Path(scratch))
@@ -69,8 +70,6 @@ def _check_request(out: Path, mode: str, target: str, device: torch.device) -> N
         raise InputError(f"{out}: the name of a compiled file ends in {MODES[mode]} for mode {mode}")
     if not out.parent.is_dir():
         raise InputError(f"{out.parent}: no such folder")
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise InputError("device cuda was asked for, but torch sees no GPU here; see shoal doctor")
 
 
 def _as_package(model: Path, scratch: Path) -> Package:

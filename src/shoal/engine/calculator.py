@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from shoal.contract import DEFAULT_OUTPUTS, Capabilities
+from shoal.devices import as_device
 from shoal.errors import InputError, ModelFileError
 from shoal.files import model_kind
 from shoal.neighbors import neighbor_list
@@ -29,7 +30,7 @@ class BatchCalculator:
         device: torch.device | str | None = None,
         chemical_species_to_atom_type_map: object = None,
     ) -> None:
-        self.potential = potential if device is None else potential.to(device)
+        self.potential = potential if device is None else potential.to(as_device(device))
         self.type_map: TypeMap = potential.type_map(chemical_species_to_atom_type_map)
 
     @classmethod
@@ -52,7 +53,7 @@ class BatchCalculator:
         chemical_species_to_atom_type_map: object = None,
     ) -> BatchCalculator:
         """Of a `.shoal` package, evaluated eagerly. Raises ModelFileError."""
-        potential = LearnedPotential.from_package(path).to(device or "cpu")
+        potential = LearnedPotential.from_package(path).to(as_device(device or "cpu"))
         return cls(potential, chemical_species_to_atom_type_map=chemical_species_to_atom_type_map)
 
     @classmethod
@@ -109,6 +110,11 @@ class BatchCalculator:
         Raises InputError for positions or cells that are not finite, UnsupportedSpeciesError and
         UnsupportedRequestError.
         """
+        if not isinstance(state, SimState):
+            raise InputError(
+                f"a calculator takes a SimState, got {type(state).__name__}; "
+                "shoal.io.atoms_to_state makes one of ASE structures"
+            )
         local = state.to(self.device)
         types = self.type_map(local)
         neighbors = neighbor_list(local, self.cutoff)

@@ -37,7 +37,7 @@ def evaluate(
     potential: BatchCalculator | Potential | str | Path,
     *,
     outputs: Iterable[str] = DEFAULT_OUTPUTS,
-    max_atoms: int = 2048,
+    max_atoms: int = 1024,
     errors: Errors = "raise",
     system_ids: Sequence[int] | None = None,
     device: torch.device | str | None = None,
@@ -78,7 +78,7 @@ def evaluate(
     if n_structures is None and isinstance(structures, list | tuple | SimState):
         n_structures = len(structures)
     with sink:
-        left = None if n_structures is None else n_structures - len(sink.done)
+        left = None if n_structures is None else max(0, n_structures - len(sink.done))
         with progress_bar(left) if progress else nullcontext() as bar:
             for batch in batches(structures, max_atoms, system_ids, skip=sink.done):
                 results = _evaluate(batch, calculator, names, errors)
@@ -87,6 +87,11 @@ def evaluate(
                 for report in (bar, on_batch):
                     if report is not None:
                         report(results)
+        if n_structures is not None and len(sink.done) > n_structures:
+            raise InputError(
+                f"{out} holds results of {len(sink.done)} structures, the input has {n_structures}: resume with the "
+                "same structures or write elsewhere"
+            )
     counts.seconds = time.perf_counter() - start
     return EvaluationResults(names, sink.kept, counts, sink.path)
 

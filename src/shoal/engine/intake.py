@@ -5,9 +5,10 @@ N atoms, S systems.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 import torch
@@ -113,12 +114,13 @@ def batches(
     structures: Structures,
     max_atoms: int,
     system_ids: Sequence[int] | None = None,
-    skip: Container[int] = frozenset(),
+    skip: Mapping[int, str] = MappingProxyType({}),
 ) -> Iterator[Batch]:
     """Batches of up to `max_atoms` atoms, in input order; a larger structure goes alone.
 
     Structures are taken from the input as batches are asked for, never all at once. Their ids are `system_ids`,
-    else a state's own, else their places in the input; those in `skip` are passed over. Raises InputError for
+    else a state's own, else their places in the input; those in `skip`, id to
+    formula, are passed over. Raises InputError where a formula is another, for
     ids that are not unique or not as many as the structures, and for what is no structure or file.
     """
     if system_ids is not None and len(set(system_ids)) != len(system_ids):
@@ -137,20 +139,41 @@ def _renumbered(state: SimState, system_ids: Sequence[int] | None) -> SimState:
     return state.replace(system_id=torch.as_tensor(system_ids, dtype=torch.int64, device=state.device))
 
 
-def _state_batches(state: SimState, max_atoms: int, skip: Container[int]) -> Iterator[StateBatch]:
+def _state_batches(state: SimState, max_atoms: int, skip: Mapping[int, str]) -> Iterator[StateBatch]:
     ids, sizes = state.system_id.tolist(), state.n_atoms_per_system.tolist()
-    wanted = [s for s in range(state.n_systems) if ids[s] not in skip]
+    wanted = []
+    for s in range(state.n_systems):
+        if ids[s] not in skip:
+            wanted.append(s)
+        else:
+            _check_same(ids[s], state_to_atoms(select(state, [s]))[0], skip)
     for group in _grouped(wanted, sizes.__getitem__, max_atoms):
         yield StateBatch(select(state, group))
 
 
 def _frame_batches(
-    frames: Iterator[Atoms], max_atoms: int, system_ids: Sequence[int] | None, skip: Container[int]
+    frames: Iterator[Atoms], max_atoms: int, system_ids: Sequence[int] | None, skip: Mapping[int, str]
 ) -> Iterator[FrameBatch]:
-    wanted = (item for item in _identified(frames, system_ids) if item[1] not in skip)
+    wanted = (item for item in _identified(frames, system_ids) if not _is_done(item[1], item[2], skip))
     for group in _grouped(wanted, lambda item: len(item[2]), max_atoms):
         order, ids, members = zip(*group, strict=True)
         yield FrameBatch(members, ids, order)
+
+
+def _is_done(system_id: int, atoms: Atoms, skip: Mapping[int, str]) -> bool:
+    if system_id in skip:
+        _check_same(system_id, atoms, skip)
+    return system_id in skip
+
+
+def _check_same(system_id: int, atoms: Atoms, skip: Mapping[int, str]) -> None:
+    """Refuse to pass over a structure that is not the one of an earlier run."""
+    formula = atoms.get_chemical_formula()
+    if formula != skip[system_id]:
+        raise InputError(
+            f"the results to be resumed are of other structures: system {system_id} is {skip[system_id]} there and "
+            f"{formula} in the input; resume with the same structures or write elsewhere"
+        )
 
 
 def _identified(frames: Iterator[Atoms], system_ids: Sequence[int] | None) -> Iterator[tuple[int, int, Atoms]]:

@@ -29,4 +29,6 @@ def open_results(
         if resume:
             raise InputError(f"{path}: only a results folder can be resumed; give a name without .xyz")
         return ExtxyzFile(path, overwrite=overwrite)
+    if path.suffix in (".csv", ".json", ".parquet", ".db", ".traj", ".cif", ".h5"):
+        raise InputError(f"{path}: results are a folder (a name without ending) or an .xyz or .extxyz file")
     return ResultsFolder(path, outputs, model=model, overwrite=overwrite, resume=resume)

@@ -110,12 +110,13 @@ class ResultsFolder(Sink):
 
     def _take_up(self) -> None:
         """Forget a torn last line and take over what the journal holds."""
-        done = {int(row["id"]) for part in _parts(self.path) for row in _read_part(part, ["id"])}
+        parts = (row for part in _parts(self.path) for row in _read_part(part, ["id", "formula"]))
+        done = {int(row["id"]): str(row["formula"]) for row in parts}
         journal = self.path / JOURNAL
         if journal.exists():
             rows = [row for row in _read_journal(journal) if row["id"] not in done]
             _write_atomically(journal, b"".join(json.dumps(r, default=_to_list).encode() + b"\n" for r in rows))
-            done.update(row["id"] for row in rows)
+            done.update((int(row["id"]), str(row["formula"])) for row in rows)
             self._rows = rows
             self._n_atoms = sum(row["n_atoms"] for row in rows)
         self.done = done

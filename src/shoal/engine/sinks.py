@@ -6,9 +6,9 @@ The third place, a results folder, has its own file.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import IO
 
 from shoal.engine.outcome import SystemResult
@@ -18,12 +18,13 @@ from shoal.errors import InputError
 class Sink(ABC):
     """Takes finished systems, used as a context; on disk, what `write` has taken outlives a killed process.
 
-    `path`: the file or folder, if any; `kept`: what is in memory; `done`: ids that an earlier run finished.
+    `path`: the file or folder, if any; `kept`: what is in memory; `done`: id to formula of
+    what an earlier run finished.
     """
 
     path: Path | None = None
     kept: Sequence[SystemResult] = ()
-    done: Collection[int] = frozenset()
+    done: Mapping[int, str] = MappingProxyType({})
 
     @abstractmethod
     def open(self) -> None:

@@ -13,6 +13,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shoal.contract import Capabilities
+from shoal.devices import as_device
 from shoal.errors import ModelFileError
 
 METADATA = "extra/shoal.json"
@@ -84,11 +85,16 @@ def read_metadata(path: str | Path) -> CompiledMetadata:
         raise ModelFileError(f"{path}: its metadata cannot be read: {error}; compile the model again") from None
 
 
-def check_runs_here(path: str | Path, metadata: CompiledMetadata, device: torch.device) -> None:
-    """Refuse a file made for another device, torch or processor. Raises ModelFileError with the way to mend it."""
-    again = f"compile it again: shoal compile MODEL {path} --device {device.type}"
-    if metadata.device != device.type:
+def check_runs_here(path: str | Path, metadata: CompiledMetadata, device: torch.device | str) -> torch.device:
+    """The device to run a file on; refuses a file made for another device, torch or processor.
+
+    Raises ModelFileError with the way to mend it, InputError for a device that is not there.
+    """
+    kind = str(device).split(":")[0]
+    again = f"compile it again: shoal compile MODEL {path} --device {kind}"
+    if metadata.device != kind:
         raise ModelFileError(f"{path} was compiled for {metadata.device}, asked to run on {device}; {again}")
+    found = as_device(device)
     if _minor(metadata.torch_version) != _minor(torch.__version__):
         raise ModelFileError(
             f"{path} was compiled with torch {metadata.torch_version}, this is torch {torch.__version__}; {again}"
@@ -97,11 +103,12 @@ def check_runs_here(path: str | Path, metadata: CompiledMetadata, device: torch.
         missing = sorted(set(metadata.cpu_isa.split()) - set(cpu_isa().split()))
         if missing:
             raise ModelFileError(f"{path} was compiled for a processor with {', '.join(missing)}; {again}")
-    elif metadata.compute_capability != compute_capability(device):
+    elif metadata.compute_capability != compute_capability(found):
         raise ModelFileError(
             f"{path} was compiled for compute capability {metadata.compute_capability}, "
-            f"{device} has {compute_capability(device)}; {again}"
+            f"{device} has {compute_capability(found)}; {again}"
         )
+    return found
 
 
 def cpu_isa() -> str:

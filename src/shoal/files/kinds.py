@@ -24,4 +24,6 @@ def model_kind(path: str | Path) -> Kind:
     for ending, kind in ENDINGS.items():
         if path.name.endswith(ending):
             return kind
-    raise ModelFileError(f"{path}: unknown kind of model file; Shoal opens {', '.join('*' + e for e in ENDINGS)}")
+    raise ModelFileError(
+        f"{path}: unknown kind of model file; Shoal opens {', '.join('*' + e for e in ENDINGS)}; rename it if it is one"
+    )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from shoal.devices import as_device
 from shoal.errors import InputError
 from shoal.io.checks import check_structure, structure_name
 from shoal.state import SimState, Source
@@ -70,7 +71,7 @@ def atoms_to_state(
         system_extras={key: torch.as_tensor(np.stack([a.info[key] for a in frames])) for key in system_extras},
         sources=tuple(_source(a, atom_extras, system_extras) for a in frames),
     )
-    return state.to(device) if device is not None else state
+    return state.to(as_device(device)) if device is not None else state
 
 
 def state_to_atoms(state: SimState, results: Mapping[str, torch.Tensor] | None = None) -> list[Atoms]:

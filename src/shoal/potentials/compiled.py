@@ -42,8 +42,7 @@ class CompiledPotential(Potential):
         super().__init__()
         self.path = Path(path)
         self.metadata = read_metadata(path)
-        self._device = _indexed(torch.device(device if device is not None else self.metadata.device))
-        check_runs_here(path, self.metadata, self._device)
+        self._device = check_runs_here(path, self.metadata, device if device is not None else self.metadata.device)
         self.type_names = self.metadata.type_names
         self.species_map = self.metadata.chemical_species_to_atom_type_map
         self.cutoff = self.metadata.cutoff
@@ -94,12 +93,6 @@ class CompiledPotential(Potential):
         if name == "atom_types" and not 0 <= int(value.min()) <= int(value.max()) < len(self.type_names):
             raise InputError(f"atom types must lie in 0..{len(self.type_names) - 1}")
         return value.detach().contiguous()
-
-
-def _indexed(device: torch.device) -> torch.device:
-    if device.type == "cuda" and device.index is None:
-        return torch.device("cuda", torch.cuda.current_device())
-    return device
 
 
 def _load(path: Path, metadata: CompiledMetadata, device: torch.device) -> Runner:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from shoal.devices import as_device
 from shoal.errors import ModelFileError
 from shoal.files import model_kind
 from shoal.potentials.base import Potential
@@ -24,5 +25,5 @@ def load_potential(path: str | Path, device: torch.device | str | None = None) -
             f"{path} is a training checkpoint; make a model of it first: shoal package {path} OUT.shoal"
         )
     if kind == "package":
-        return LearnedPotential.from_package(path).to(device or "cpu")
+        return LearnedPotential.from_package(path).to(as_device(device or "cpu"))
     return CompiledPotential(path, device)

@@ -125,7 +125,7 @@ def measure_accuracy(
     *,
     keys: LabelKeys | None = None,
     group_key: str = "config_type",
-    max_atoms: int = 2048,
+    max_atoms: int = 1024,
     device: str | None = None,
     chemical_species_to_atom_type_map: object = None,
     progress: bool = False,

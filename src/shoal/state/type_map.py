@@ -70,7 +70,7 @@ class TypeMap:
                     f"{_listed(foreign)} are not. Pass a dict symbol -> type name; the model's types: {_listed(names)}."
                 )
             return cls(names, identity)
-        if isinstance(argument, Mapping):
+        if isinstance(argument, Mapping) and argument:
             return cls(names, _checked(argument, names))
         raise InputError(
             f"chemical_species_to_atom_type_map must be omitted, True, or a dict symbol -> type name, "

@@ -83,7 +83,7 @@ def _start_from(config: TrainConfig, output: Path, resume: str | Path | bool | N
         return Path(chosen)
     if (output / LAST).exists() and not config.overwrite:
         raise ConfigError(
-            f"output {output} already holds a training: resume={output / LAST} goes on with it, overwrite=true "
+            f"output {output} already holds a training: --resume (resume=True) goes on with it, overwrite=true "
             "replaces it, another output leaves it alone"
         )
     return None
