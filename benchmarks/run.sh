@@ -11,6 +11,7 @@ if [ ! -f "$work/si.nequip.pt2" ]; then
     "$root/peers/make_nequip_artefacts.sh" "$work/data" "$work"
 fi
 table=$root/benchmarks/results/evaluate.md
+mkdir -p "$root/benchmarks/results"
 printf '# benchmarks/evaluate.py\n' > "$table"
 for threads in 2 1; do
     OMP_NUM_THREADS=$threads "$python" "$root/benchmarks/evaluate.py" \

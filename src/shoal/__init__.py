@@ -40,7 +40,25 @@ _HOMES = {
     "split": "state",
     "train": "training",
 }
-_MODULES = ("contract", "errors", "integrations", "io", "neighbors", "potentials", "training", "units")
+_MODULES = (
+    "architectures",
+    "contract",
+    "deploy",
+    "engine",
+    "errors",
+    "files",
+    "integrations",
+    "io",
+    "neighbors",
+    "nn",
+    "potentials",
+    "properties",
+    "state",
+    "status",
+    "testing",
+    "training",
+    "units",
+)
 
 __all__ = [*sorted(_HOMES), *_MODULES]
 

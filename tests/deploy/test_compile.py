@@ -14,10 +14,11 @@ from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 
 from shoal.deploy import compile as compile_module
-from shoal.deploy import compile_model
+from shoal.deploy import compile_model, package_potential, verify
 from shoal.engine import BatchCalculator
 from shoal.errors import CompileError, InputError, ModelFileError
-from shoal.files import read_metadata
+from shoal.files import ArchitectureSpec, read_metadata, read_package
+from shoal.files.reference import tensors_to_structures
 from shoal.io import atoms_to_state
 from shoal.neighbors import neighbor_list
 from shoal.potentials import CompiledPotential, LearnedPotential
@@ -198,7 +199,7 @@ def test_metadata_records_what_was_measured(compiled_silicon: Path, silicon_pack
     metadata = read_metadata(compiled_silicon)
     assert (metadata.target, metadata.device, metadata.model_dtype) == ("batch", "cpu", "float32")
     assert metadata.type_names == ("Si",)
-    quantities = {f"{q}{s}" for q in ("energy", "forces", "stress") for s in ("", "_float64")}
+    quantities = {f"{q}{s}" for q in verify.QUANTITIES for s in ("", "_float64")}
     assert set(metadata.verified) == quantities
     assert 0 < metadata.verified["forces_float64"] < 5e-4
 
@@ -291,3 +292,58 @@ def test_the_same_call_gives_the_same_bits(compiled_silicon: Path) -> None:
     for _ in range(5):
         for name, value in calculator(state).items():
             assert torch.equal(value, first[name])
+
+
+@pytest.mark.parametrize("wrong", ["energy", "virial", "nan"])
+def test_the_gate_sees_every_output_even_of_molecules(
+    wrong: str, water_package: Path, compiled_water: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = CompiledPotential(compiled_water)
+    honest = compiled._run
+
+    def spoilt(inputs: list[torch.Tensor]) -> list[torch.Tensor]:
+        outputs = [value.clone() for value in honest(inputs)]
+        if wrong == "nan":
+            return [torch.full_like(value, float("nan")) for value in outputs]
+        outputs[compiled.metadata.outputs.index(wrong)] *= 1.5
+        return outputs
+
+    package = read_package(water_package)
+    structures, types = tensors_to_structures(package.reference)
+    assert not structures.pbc.any()
+    verify.verify(compiled, LearnedPotential.from_package(package), structures, types)
+    monkeypatch.setattr(compiled, "_run", spoilt)
+    with pytest.raises(CompileError, match="differs by"):
+        verify.verify(compiled, LearnedPotential.from_package(package), structures, types)
+
+
+@pytest.mark.parametrize("name", ["atom_types", "energy_weights"])
+@pytest.mark.parametrize("length", [1, 3, 12])
+def test_inputs_of_another_length_never_reach_native_code(name: str, length: int, compiled_silicon: Path) -> None:
+    potential = CompiledPotential(compiled_silicon)
+    state = atoms_to_state([bulk("Si", cubic=True)])
+    neighbors = neighbor_list(state, potential.cutoff)
+    given = {"atom_types": torch.zeros(8, dtype=torch.int64), "energy_weights": torch.ones(8, dtype=torch.float64)}
+    given[name] = given[name].new_ones(length)
+    with pytest.raises(InputError, match=f"{name} must have shape"):
+        potential(state, neighbors, **given)
+
+
+def test_a_list_of_another_state_is_refused(compiled_silicon: Path) -> None:
+    potential = CompiledPotential(compiled_silicon)
+    large, small = bulk("Si", cubic=True), bulk("Si")
+    neighbors = neighbor_list(atoms_to_state([large, small]), potential.cutoff)
+    types = torch.zeros(10, dtype=torch.int64)
+    with pytest.raises(InputError, match="another state"):
+        potential(atoms_to_state([small, large]), neighbors, atom_types=types)
+
+
+@pytest.mark.slow
+def test_two_types_with_l_max_2_and_neighbours_per_type_compile(tmp_path: Path) -> None:
+    config = {"cutoff": 3.5, "type_names": ["H", "O"], "mean_neighbors": [3.0, 5.0], "num_layers": 3, "l_max": 2}
+    config |= {"num_features": 4, "radial_mlp_width": 8, "model_dtype": "float64"}
+    potential = LearnedPotential(ArchitectureSpec(name="nequip", config=config), species_map={"H": "H", "O": "O"})
+    state = atoms_to_state(water_structures()["mixed batch"])
+    package = package_potential(potential, tmp_path / "m.shoal", state, potential.type_map()(state))
+    metadata = compile_model(package, tmp_path / "m.shoal.pt2")
+    assert metadata.verified["forces"] <= 1e-10

@@ -176,3 +176,10 @@ def test_a_device_that_is_not_there_is_named(device: str, message: str, silicon_
 def test_a_cpu_file_asked_to_run_on_cuda_says_how_to_compile_it(compiled_silicon: Path) -> None:
     with pytest.raises(ModelFileError, match="compiled for cpu, asked to run on cuda.*--device cuda"):
         shoal.load(compiled_silicon, device="cuda", chemical_species_to_atom_type_map=True)
+
+
+def test_a_compiled_file_stays_where_it_was_loaded(compiled_silicon: Path) -> None:
+    potential = shoal.load(compiled_silicon, chemical_species_to_atom_type_map=True).potential
+    assert potential.to("cpu") is potential
+    with pytest.raises(InputError, match="was loaded on cpu; load it again for meta"):
+        potential.to("meta")

@@ -153,7 +153,7 @@ def test_another_thread_count_is_warned_of(tiny_config: Config) -> None:
 
 def test_an_earlier_training_is_not_overwritten_by_accident(tiny_config: Config) -> None:
     train(tiny_config(max_epochs=1))
-    with pytest.raises(ConfigError, match=r"already holds a training: resume=.*last\.ckpt goes on with it"):
+    with pytest.raises(ConfigError, match=r"already holds a training: --resume .* goes on with it"):
         train(tiny_config(max_epochs=1))
     assert len(train(tiny_config(max_epochs=1), ["overwrite=true"]).history) == 1
 

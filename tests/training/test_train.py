@@ -6,6 +6,7 @@ import csv
 import logging
 import os
 import random
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -228,3 +229,13 @@ def test_mean_neighbors_are_the_datas_unless_they_are_given(
     found = checkpoint.statistics["mean_neighbors"]
     assert found > 10
     assert checkpoint.config["mean_neighbors"] == (found if expected is None else expected)
+
+
+def test_without_matplotlib_a_training_ends_all_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from shoal.errors import ShoalWarning
+    from shoal.training.run import _draw
+
+    for name in ("matplotlib", "matplotlib.figure", "matplotlib.backends", "matplotlib.backends.backend_agg"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.warns(ShoalWarning, match="no plots: they need matplotlib"):
+        assert _draw([{"epoch": 1, "learning_rate": 0.1, "val_energy_rmse": 1.0}], {}, tmp_path) == {}

@@ -10,13 +10,14 @@ import torch
 from shoal.errors import CompileError
 from shoal.neighbors import neighbor_list
 from shoal.potentials import CompiledPotential, LearnedPotential, Potential
+from shoal.potentials._derivatives import cell_volume
 from shoal.state import SimState, concatenate, select
 
 TOLERANCE = {"float64": 1e-10, "float32": 5e-5}
 """Compiled against eager of the same dtype: abs(a - b) <= tol * max(1, scale)."""
 FLOAT32_LIMIT = 5e-4
 """A float32 file against eager float64; beyond this it is refused."""
-QUANTITIES = ("atomic_energy", "forces", "stress")
+QUANTITIES = ("energy", "atomic_energy", "forces", "virial", "stress")
 
 
 def verify(
@@ -24,9 +25,10 @@ def verify(
 ) -> dict[str, float]:
     """Largest differences of a compiled file to its eager model, in its own dtype and in float64.
 
-    Batches: every structure alone, two together, all together, one atom alone (no edges). `atom_types` (N,).
-    Keys: `energy`, `forces`, `stress` (eV/atom, eV/A, eV/A^3) against the same dtype, the same with `_float64`.
-    Raises CompileError naming the quantity and the batch when a difference exceeds its tolerance.
+    Batches: every structure alone, two together, all together, many, one atom alone (no edges). `atom_types` (N,).
+    Keys: energy (eV/atom), atomic_energy (eV), both without the isolated atoms, forces (eV/A), virial (eV) and
+    stress (eV/A^3, of systems with a volume) against the same dtype, the same with `_float64`.
+    Raises CompileError naming the quantity and the batch when a difference exceeds its tolerance or is NaN.
     """
     exact = eager.with_core_dtype("float64").to(compiled.device)
     references = {"": (eager, TOLERANCE[eager.model_dtype]), "_float64": (exact, FLOAT32_LIMIT)}
@@ -36,20 +38,31 @@ def verify(
         got = _evaluate(compiled, state, types)
         for suffix, (reference, tolerance) in references.items():
             expected = _evaluate(reference, state, types)
-            shift = _evaluate(reference, _isolated(state), types)["atomic_energy"]
+            shifts = _evaluate(reference, _isolated(state), types)
+            have, want = (_comparable(values, shifts, state) for values in (got, expected))
             for quantity in QUANTITIES:
-                want = expected[quantity] - (shift if quantity == "atomic_energy" else 0)
-                have = got[quantity] - (shift if quantity == "atomic_energy" else 0)
-                key = ("energy" if quantity == "atomic_energy" else quantity) + suffix
-                difference, scale = _largest(have, want)
+                difference, scale = _largest(have[quantity], want[quantity])
                 if not difference <= tolerance * max(1.0, scale):
                     raise CompileError(
                         f"the compiled {quantity} of {name} differs by {difference:.1e} from the eager model "
                         f"(allowed {tolerance * max(1.0, scale):.1e}); no file was written. "
                         "The package itself works eagerly: shoal.load('MODEL.shoal')"
                     )
-                worst[key] = max(worst.get(key, 0.0), difference)
+                worst[quantity + suffix] = max(worst.get(quantity + suffix, 0.0), difference)
     return worst
+
+
+def _comparable(
+    values: dict[str, torch.Tensor], shifts: dict[str, torch.Tensor], state: SimState
+) -> dict[str, torch.Tensor]:
+    """Energies without isolated atoms, the total per atom; stress only where the cell has a volume."""
+    sizes = state.n_atoms_per_system.to(state.device).clamp(min=1)
+    return {
+        **values,
+        "energy": (values["energy"] - shifts["energy"]) / sizes,
+        "atomic_energy": values["atomic_energy"] - shifts["atomic_energy"],
+        "stress": values["stress"][cell_volume(state.cell) > 0],
+    }
 
 
 def _batches(structures: SimState, types: torch.Tensor) -> list[tuple[str, SimState, torch.Tensor]]:
@@ -82,10 +95,8 @@ def _evaluate(potential: Potential, state: SimState, types: torch.Tensor) -> dic
 
 
 def _largest(a: torch.Tensor, b: torch.Tensor) -> tuple[float, float]:
-    """Largest difference and largest value; a NaN counts only where one side alone has it."""
-    both = torch.isnan(a) & torch.isnan(b)
-    a, b = torch.where(both, 0.0, a), torch.where(both, 0.0, b)
+    """Largest difference (infinite if anything is NaN) and largest value."""
     if not a.numel():
         return 0.0, 0.0
-    difference = (a - b).abs().max()
-    return float(difference) if not torch.isnan(difference) else float("inf"), float(b.abs().max())
+    difference = float((a - b).abs().max())
+    return difference if difference == difference else float("inf"), float(b.abs().max())

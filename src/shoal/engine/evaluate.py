@@ -119,7 +119,7 @@ def _evaluate(batch: Batch, calculator: BatchCalculator, names: Sequence[str], e
         reason = _not_finite(own)
         if reason and errors == "raise":
             raise InputError(f"{batch.name(s)}: {reason}")
-        kept = {name: own[name] for name in names}
+        kept = {} if reason else {name: own[name] for name in names}
         results.append(_result(batch, s, Status.NON_FINITE if reason else Status.DONE, reason, kept))
     return results
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from ase import Atoms
-from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+from ase.calculators.calculator import CalculationFailed, Calculator, PropertyNotImplementedError, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from shoal.engine import BatchCalculator
@@ -64,8 +65,11 @@ class ShoalCalculator(Calculator):
         ]
         values = calculator.potential(state, self._current_list(state), outputs, atom_types=calculator.type_map(state))
         host = {name: value.cpu().numpy() for name, value in values.items()}
+        if not all(np.isfinite(value).all() for name, value in host.items() if name != "stress"):
+            raise CalculationFailed("energy or forces are not finite; atoms may lie on top of each other")
         self.results = {"energy": float(host["energy"][0]), "free_energy": float(host["energy"][0])}
-        self.results["forces"] = host["forces"]
+        if "forces" in host:
+            self.results["forces"] = host["forces"]
         if "atomic_energy" in host:
             self.results["energies"] = host["atomic_energy"]
         if "stress" in host and not bool(torch.isnan(values["stress"]).any()):

@@ -79,7 +79,14 @@ class Potential(nn.Module, ABC):
                 f"the neighbour list is of {neighbors.positions.shape[0]} atoms in {neighbors.cell.shape[0]} systems, "
                 f"the state has {state.n_atoms} in {state.n_systems}"
             )
+        for name in ("system_index", "pbc"):
+            own, its = getattr(neighbors, name), getattr(state, name)
+            if own is not its and not torch.equal(own, its):
+                raise InputError(f"the neighbour list is of another state: its {name} is another")
         types = self.type_map()(state) if atom_types is None else atom_types
+        for name, value in (("atom_types", types), ("energy_weights", energy_weights)):
+            if value is not None and tuple(value.shape) != (state.n_atoms,):
+                raise InputError(f"{name} must have shape ({state.n_atoms},), got {tuple(value.shape)}")
         exact = state.to(dtype=torch.float64)
         if neighbors.cutoff + neighbors.skin > self.cutoff:
             neighbors = neighbors.within(self.cutoff, exact.positions, exact.cell)

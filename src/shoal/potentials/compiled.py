@@ -54,6 +54,13 @@ class CompiledPotential(Potential):
     def device(self) -> torch.device:
         return self._device
 
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> CompiledPotential:
+        """What `to`, `cuda` and the like go through: its code stays on the device it was loaded on."""
+        wanted = fn(torch.empty(0, device=self._device)).device
+        if wanted != self._device:
+            raise InputError(f"{self.path} was loaded on {self._device}; load it again for {wanted}")
+        return self
+
     @property
     def capabilities(self) -> Capabilities:
         return self.metadata.capabilities.model_copy(update={"supported_devices": (self.metadata.device,)})
@@ -99,7 +106,8 @@ def _load(path: Path, metadata: CompiledMetadata, device: torch.device) -> Runne
     if metadata.mode == "torchscript":
         return _load_torchscript(path, device)
     try:
-        loader = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, device.index or -1)
+        index = -1 if device.index is None else device.index
+        loader = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, index)
     except RuntimeError as error:
         raise ModelFileError(f"{path}: torch cannot load it: {error}") from error
     return lambda inputs: loader.boxed_run(list(inputs))

@@ -14,6 +14,7 @@ import torch
 
 from shoal.architectures import build
 from shoal.errors import ConfigError, DataError, ShoalWarning
+from shoal.figures import learning_curve, parity, save
 from shoal.files import read_checkpoint
 from shoal.state import TypeMap
 from shoal.training.batches import Batches
@@ -242,11 +243,10 @@ def _conclude(session: Session, data: DataSet, output: Path, stopped_by: str) ->
 
 def _draw(history: list[dict[str, float]], pairs: Mapping[str, Any], output: Path) -> dict[str, Path]:
     try:
-        from shoal.figures import learning_curve, parity, save
+        figures = {f"parity_{part}": parity(arrays) for part, arrays in pairs.items()}
+        if history:
+            figures["learning_curve"] = learning_curve(history)
+        return {name: save(figure, output / f"{name}.png") for name, figure in figures.items()}
     except ImportError:
         warnings.warn("no plots: they need matplotlib: pip install 'shoal[report]'", ShoalWarning, stacklevel=3)
         return {}
-    figures = {f"parity_{part}": parity(arrays) for part, arrays in pairs.items()}
-    if history:
-        figures["learning_curve"] = learning_curve(history)
-    return {name: save(figure, output / f"{name}.png") for name, figure in figures.items()}

@@ -161,7 +161,13 @@ class Session:
 
 def _optimizer(settings: TrainingConfig, model: nn.Module) -> torch.optim.Optimizer:
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer]
-    return kind(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    # scales, shifts and basis orders are physical numbers: nothing pulls them to zero
+    weights = [parameter for parameter in model.parameters() if parameter.ndim > 1]
+    physical = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
+    groups = [{"params": weights, "weight_decay": settings.weight_decay}]
+    if physical:
+        groups.append({"params": physical, "weight_decay": 0.0})
+    return kind(groups, lr=settings.learning_rate)
 
 
 def _schedule(

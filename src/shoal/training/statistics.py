@@ -15,7 +15,7 @@ import numpy as np
 from shoal.errors import ShoalWarning
 from shoal.training.samples import Sample
 
-RIDGE = 1e-10
+RIDGE = 1e-15
 RANK = 1e-12
 
 
@@ -84,7 +84,7 @@ def fit_reference_energies(counts: np.ndarray, energies: np.ndarray, type_names:
             stacklevel=2,
         )
     slope = directions.T @ (shares.T @ (per_atom - mean) / len(sizes))
-    return mean + directions[:, fixed] @ (slope[fixed] / (curvature[fixed] + RIDGE))
+    return mean + directions[:, fixed] @ (slope[fixed] / (curvature[fixed] + RIDGE * curvature.max()))
 
 
 def _force_scales(samples: Sequence[Sample], n_types: int) -> np.ndarray:
