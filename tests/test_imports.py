@@ -36,7 +36,7 @@ PACKAGE_MAP = [
     ["contract"],
     ["neighbors", "io"],
     ["state"],
-    ["cache", "devices", "figures", "testing"],
+    ["atomic", "cache", "devices", "figures", "testing"],
     ["random", "status", "units", "errors"],
 ]
 HEIGHT = {unit: -line for line, units in enumerate(PACKAGE_MAP) for unit in units}

@@ -14,6 +14,7 @@ import pytest
 import torch
 from ase import Atoms
 
+from shoal.atomic import TEMPORARY
 from shoal.errors import ConfigError, DataError, ModelFileError, ShoalWarning
 from shoal.files import read_checkpoint
 from shoal.training import TrainingProgress, train
@@ -118,7 +119,7 @@ def test_a_failing_disk_leaves_the_last_checkpoint_whole(tiny_config: Config, mo
     with pytest.raises(OSError, match="No space left"):
         train(tiny_config(max_epochs=2), resume=True)
     assert done.last.read_bytes() == before
-    assert [path.name for path in done.output.iterdir() if path.name.endswith(".tmp")] == []
+    assert [path.name for path in done.output.iterdir() if path.name.startswith(TEMPORARY)] == []
 
 
 def test_other_settings_are_refused_by_name(tiny_config: Config) -> None:

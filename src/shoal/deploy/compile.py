@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from shoal.atomic import write_atomically
 from shoal.cache import cache_folder
 from shoal.deploy.package import package
 from shoal.deploy.trace import export_batch_target
@@ -161,13 +162,7 @@ def _write_metadata(path: Path, metadata: CompiledMetadata) -> None:
 
 
 def _move(draft: Path, out: Path) -> None:
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
-        shutil.copyfile(draft, temporary)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(out)
+        write_atomically(out, draft.read_bytes())
     except OSError as error:
         raise CompileError(f"{out}: cannot write it: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)

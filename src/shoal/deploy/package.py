@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import io
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from shoal.atomic import write_atomically
 from shoal.errors import ModelFileError
 from shoal.files import ArchitectureSpec, Manifest, read_checkpoint
 from shoal.files.manifest import REFERENCE, WEIGHTS
@@ -73,19 +74,14 @@ def package_potential(
         members={name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
     )
     content = {MANIFEST: manifest.model_dump_json(indent=1).encode(), **members}
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in content.items():
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), data)
     try:
-        with open(temporary, "wb") as file:
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                for name, data in content.items():
-                    archive.writestr(zipfile.ZipInfo(name, _EPOCH), data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(out)
+        write_atomically(out, buffer.getbuffer())
     except OSError as error:
         raise ModelFileError(f"{out}: cannot write it: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return out
 
 

@@ -8,13 +8,13 @@ every line that was flushed, and every part, is there to be read. A folder witho
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from shoal.atomic import TEMPORARY, write_atomically
 from shoal.contract import QUANTITIES
 from shoal.engine.outcome import SystemResult
 from shoal.engine.sinks import Sink
@@ -22,7 +22,7 @@ from shoal.engine.table import IDENTITY, INTEGERS, array_columns, as_columns, as
 from shoal.errors import InputError, MissingDependencyError
 from shoal.files import file_sha256
 
-ABOUT, JOURNAL, TEMPORARY = "about.json", "journal.jsonl", ".tmp-"
+ABOUT, JOURNAL = "about.json", "journal.jsonl"
 SCHEMA = 1
 PART_SYSTEMS = 10_000
 PART_ATOMS = 1_000_000
@@ -63,7 +63,7 @@ class ResultsFolder(Sink):
                 _remove_results(self.path)
             if self._resume:
                 self._take_up()
-            _write_atomically(self.path / ABOUT, json.dumps(self._about, indent=1).encode())
+            write_atomically(self.path / ABOUT, json.dumps(self._about, indent=1).encode())
             self._journal = open(self.path / JOURNAL, "a")  # noqa: SIM115 (close() closes it)
         except OSError as error:
             raise InputError(f"{self.path}: cannot write there: {error.strerror}") from error
@@ -94,7 +94,7 @@ class ResultsFolder(Sink):
         assert self._journal is not None
         parts = _parts(self.path)
         number = int(parts[-1].stem.removeprefix("part-")) + 1 if parts else 0
-        _write_atomically(self.path / f"part-{number:06d}.parquet", _parquet(self._rows, self.outputs))
+        write_atomically(self.path / f"part-{number:06d}.parquet", _parquet(self._rows, self.outputs))
         self._journal.truncate(0)
         self._rows, self._n_atoms = [], 0
 
@@ -115,7 +115,7 @@ class ResultsFolder(Sink):
         journal = self.path / JOURNAL
         if journal.exists():
             rows = [row for row in _read_journal(journal) if row["id"] not in done]
-            _write_atomically(journal, b"".join(json.dumps(r, default=_to_list).encode() + b"\n" for r in rows))
+            write_atomically(journal, b"".join(json.dumps(r, default=_to_list).encode() + b"\n" for r in rows))
             done.update((int(row["id"]), str(row["formula"])) for row in rows)
             self._rows = rows
             self._n_atoms = sum(row["n_atoms"] for row in rows)
@@ -216,21 +216,6 @@ def _parquet(rows: Sequence[dict[str, Any]], outputs: Sequence[str]) -> bytes:
 
 def _to_list(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.ndarray) else value
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    """Complete on disk under a temporary name first, so that `path` is never half a file."""
-    temporary = path.with_name(TEMPORARY + path.name)
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _model_hash(model: object) -> str | None:

@@ -10,6 +10,8 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
+from shoal.atomic import write_atomically
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -44,9 +46,8 @@ def write_page(path: Path, title: str, lead: str, tiles: Sequence[Tile], section
             "</body>\n</html>\n",
         ]
     )
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    return temporary.replace(path)
+    write_atomically(path, text.encode())
+    return path
 
 
 def image(png: bytes, alt: str, dpi: int = 150) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from shoal.atomic import write_atomically
 from shoal.errors import ConfigError
 from shoal.training.config import TrainConfig
 
@@ -39,19 +39,6 @@ def write_checkpoint(content: Mapping[str, Any], *paths: Path) -> None:
     torch.save(dict(content), buffer)
     for path in paths:
         write_atomically(path, buffer.getbuffer())
-
-
-def write_atomically(path: Path, data: bytes | memoryview) -> None:
-    """Replace a file by another that is complete, or leave it as it was."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def check_same_training(config: TrainConfig, saved: Mapping[str, Any], path: str) -> None:
