@@ -1,11 +1,13 @@
 """Model architectures by name: what a package or a training file may ask for."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ValidationError
-from torch import nn
+from pydantic import ValidationError
 
+from shoal.architectures.base import ArchitectureConfig as ArchitectureConfig
+from shoal.architectures.base import AtomicEnergyModel as AtomicEnergyModel
+from shoal.architectures.base import ZBLConfig as ZBLConfig
 from shoal.architectures.nequip import NequIP as NequIP
 from shoal.architectures.nequip import NequIPConfig as NequIPConfig
 from shoal.errors import ConfigError
@@ -14,14 +16,14 @@ from shoal.errors import ConfigError
 class Architecture(NamedTuple):
     """A configuration and the module built from it."""
 
-    config: type[BaseModel]
-    module: type[nn.Module]
+    config: type[ArchitectureConfig]
+    module: Callable[..., AtomicEnergyModel]
 
 
 ARCHITECTURES: dict[str, Architecture] = {"nequip": Architecture(NequIPConfig, NequIP)}
 
 
-def build(name: str, config: Mapping[str, Any], *, convolution: str = "reference") -> nn.Module:
+def build(name: str, config: Mapping[str, Any], *, convolution: str = "reference") -> AtomicEnergyModel:
     """A fresh module of the named architecture, its convolutions as `shoal.nn.convolution` names them.
 
     Raises ConfigError naming an unknown architecture or a bad field.

@@ -3,15 +3,14 @@
 N atoms, E edges, T types, C channels, K bases.
 """
 
-from collections.abc import Sequence
 from itertools import pairwise
-from math import isfinite, sqrt
-from typing import Any, Literal
+from math import sqrt
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, model_validator
 from torch import Generator, Tensor, nn
 
+from shoal.architectures.base import ArchitectureConfig, AtomicEnergyModel
 from shoal.nn import (
     CONVOLUTIONS,
     SCALAR,
@@ -24,7 +23,6 @@ from shoal.nn import (
     Irrep,
     IrrepsLinear,
     ScalarMLP,
-    ScaleShift,
     SelfConnection,
     couplings,
     reachable,
@@ -33,17 +31,9 @@ from shoal.nn import (
 from shoal.nn.initial import normal
 
 
-class NequIPConfig(BaseModel):
+class NequIPConfig(ArchitectureConfig):
     """Everything that fixes a NequIP model except its trained numbers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    cutoff: float = Field(gt=0, description="distance in A beyond which atoms do not see each other")
-    type_names: tuple[str, ...] = Field(min_length=1, description="names of the atom types, by index")
-    mean_neighbors: float | tuple[float, ...] = Field(
-        description="mean number of neighbours within the cutoff, one number or one per type (also as a mapping "
-        "from type names); messages are divided by its root, that of the atom they come from"
-    )
     num_layers: int = Field(4, ge=1, description="number of interaction layers")
     l_max: int = Field(1, ge=0, le=4, description="highest degree of features and spherical harmonics")
     parity: bool = Field(True, description="carry features of both parities, not only (-1)^l")
@@ -58,31 +48,6 @@ class NequIPConfig(BaseModel):
     num_bessels: int = Field(8, ge=1, description="number of radial basis functions")
     bessel_trainable: bool = Field(False, description="train the orders of the Bessel functions")
     polynomial_cutoff_p: int = Field(6, ge=2, description="exponent of the polynomial envelope")
-    scales_trainable: bool = Field(False, description="train the energy scale of each type")
-    shifts_trainable: bool = Field(False, description="train the energy shift of each type")
-    model_dtype: Literal["float32", "float64"] = Field("float32", description="precision of features and weights")
-    seed: int = Field(0, description="seed of the initial weights")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _neighbors_by_name(cls, values: Any) -> Any:
-        """Order a mapping type name -> mean neighbours by the type names."""
-        if not isinstance(values, dict) or not isinstance(values.get("mean_neighbors"), dict):
-            return values
-        by_name, names = values["mean_neighbors"], tuple(values.get("type_names", ()))
-        if set(by_name) != set(names):
-            raise ValueError(f"mean_neighbors has types {sorted(by_name)}, the model has {sorted(names)}")
-        return {**values, "mean_neighbors": tuple(by_name[name] for name in names)}
-
-    @field_validator("type_names")
-    @classmethod
-    def _distinct_words(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            if not name or name.split() != [name]:
-                raise ValueError(f"type name {name!r} must be one word")
-            if names.count(name) > 1:
-                raise ValueError(f"type name {name!r} appears twice")
-        return names
 
     @model_validator(mode="after")
     def _fitting_lengths(self) -> "NequIPConfig":
@@ -92,10 +57,6 @@ class NequIPConfig(BaseModel):
             )
         if min(self.features_by_degree) < 1:
             raise ValueError(f"num_features is {self.num_features}; every degree needs at least 1")
-        if isinstance(self.mean_neighbors, tuple) and len(self.mean_neighbors) != len(self.type_names):
-            raise ValueError(f"mean_neighbors has {len(self.mean_neighbors)} entries for {len(self.type_names)} types")
-        if not all(isfinite(count) and count > 0 for count in self.neighbors_by_type):
-            raise ValueError(f"mean_neighbors is {self.mean_neighbors}; it must be positive")
         return self
 
     @property
@@ -104,17 +65,8 @@ class NequIPConfig(BaseModel):
         return given if isinstance(given, tuple) else (given,) * (self.l_max + 1)
 
     @property
-    def neighbors_by_type(self) -> tuple[float, ...]:
-        given = self.mean_neighbors
-        return given if isinstance(given, tuple) else (given,) * len(self.type_names)
-
-    @property
     def embedding_size(self) -> int:
         return self.type_embedding_size or self.features_by_degree[0]
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return {"float32": torch.float32, "float64": torch.float64}[self.model_dtype]
 
 
 def layer_channels(config: NequIPConfig, prune: bool = True) -> list[Channels]:
@@ -142,12 +94,13 @@ def layer_channels(config: NequIPConfig, prune: bool = True) -> list[Channels]:
     return layers
 
 
-class NequIP(nn.Module):
-    """Atomic energies from edge vectors; strictly a function of vectors, indices and types."""
+class NequIP(AtomicEnergyModel):
+    """Atomic energies by message passing."""
+
+    config: NequIPConfig
 
     def __init__(self, config: NequIPConfig, convolution: str = "reference") -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         generator = Generator().manual_seed(config.seed)
         channels = layer_channels(config)
         n_types, dtype = len(config.type_names), config.dtype
@@ -159,38 +112,21 @@ class NequIP(nn.Module):
             for n, (before, after) in enumerate(pairwise(channels))
         )
         self.readout = ScalarMLP([channels[-1][SCALAR], 1], dtype, generator)
-        self.scale_shift = ScaleShift(n_types, config.scales_trainable, config.shifts_trainable)
 
     @property
     def interaction_range(self) -> float:
-        """Largest distance in A over which one atom can influence the energy of another."""
         return self.config.num_layers * self.config.cutoff
 
     @property
     def strictly_local(self) -> bool:
-        """Whether an atom's energy depends only on the edges centred at it."""
         return self.config.num_layers == 1
 
-    def set_scales_shifts(
-        self, scales: float | Sequence[float] | Tensor, shifts: float | Sequence[float] | Tensor
-    ) -> None:
-        """Set energy scale and isolated-atom energy (eV), one number or one per type."""
-        self.scale_shift.set(scales, shifts)
-
-    def forward(self, edge_vectors: Tensor, edge_index: Tensor, atom_types: Tensor) -> Tensor:
-        """Atomic energies (N,) float64 in eV.
-
-        edge_vectors (E, 3) in A, neighbour minus centre; edge_index (2, E) int64, centre then neighbour;
-        atom_types (N,) int64. Edges longer than the cutoff add exactly zero, to energies and to gradients.
-        """
-        vectors = edge_vectors.to(torch.float64)
-        distances = (vectors * vectors).sum(dim=1).sqrt()
-        directions = (vectors / distances[:, None]).to(self.config.dtype)
+    def network(self, x: Tensor, directions: Tensor, edge_index: Tensor, atom_types: Tensor) -> Tensor:
         centre, neighbor = edge_index[0], edge_index[1]
         edges = Edges(
             centre,
             neighbor,
-            self.basis(distances).to(self.config.dtype),
+            self.basis(x).to(self.config.dtype),
             spherical_harmonics(directions, self.config.l_max),
             atom_types.shape[0],
         )
@@ -202,8 +138,7 @@ class NequIP(nn.Module):
         features = first(features, embedding, all_types, edges._replace(source=atom_types[neighbor]))
         for layer in others:
             features = layer(features, embedding, atom_types, edges)
-        energies = self.readout(features[SCALAR][:, 0])[:, 0]
-        return self.scale_shift(energies, atom_types)
+        return self.readout(features[SCALAR][:, 0])[:, 0]
 
 
 class InteractionLayer(nn.Module):

@@ -3,6 +3,7 @@
 from shoal.nn.convolution import CONVOLUTIONS as CONVOLUTIONS
 from shoal.nn.convolution import Convolution as Convolution
 from shoal.nn.convolution import Edges as Edges
+from shoal.nn.cutoffs import EdgeCutoffs as EdgeCutoffs
 from shoal.nn.gate import Gate as Gate
 from shoal.nn.harmonics import spherical_harmonics as spherical_harmonics
 from shoal.nn.irreps import SCALAR as SCALAR
@@ -18,3 +19,4 @@ from shoal.nn.radial import ScalarMLP as ScalarMLP
 from shoal.nn.radial import polynomial_envelope as polynomial_envelope
 from shoal.nn.scale_shift import ScaleShift as ScaleShift
 from shoal.nn.wigner import wigner_3j as wigner_3j
+from shoal.nn.zbl import ZBL as ZBL

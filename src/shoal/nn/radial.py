@@ -38,9 +38,9 @@ class BesselBasis(nn.Module):
         else:
             self.register_buffer("orders", orders)
 
-    def forward(self, distances: Tensor) -> Tensor:
-        """Basis values (E, K) float64 of distances (E,) float64 in A."""
-        x = (distances / self.cutoff)[:, None]
+    def forward(self, x: Tensor) -> Tensor:
+        """Basis values (E, K) float64 of distances x (E,) float64 as shares of the cutoff."""
+        x = x[:, None]
         scale = 2 / self.cutoff**2 * polynomial_envelope(x, self.envelope_p) / x
         return scale * torch.sin(x * (pi * self.orders))
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from shoal.architectures import build
 from shoal.contract import Capabilities
@@ -29,14 +28,14 @@ class LearnedPotential(ShortRangePotential):
     ) -> None:
         super().__init__()
         self.spec = spec
-        self.model: nn.Module = build(spec.name, spec.config, convolution=convolution)
+        self.model = build(spec.name, spec.config, convolution=convolution)
         if weights is not None:
             self.model.load_state_dict(dict(weights))
         self.model.eval().requires_grad_(False)
-        self.cutoff = float(self.model.config.cutoff)  # type: ignore[union-attr,arg-type]
-        self.type_names = tuple(self.model.config.type_names)  # type: ignore[union-attr,arg-type]
+        self.cutoff = self.model.config.cutoff
+        self.type_names = self.model.config.type_names
         self.species_map = species_map
-        self.strictly_local = bool(self.model.strictly_local)
+        self.strictly_local = self.model.strictly_local
 
     @classmethod
     def from_package(cls, package: Package | str | Path) -> LearnedPotential:
@@ -54,11 +53,11 @@ class LearnedPotential(ShortRangePotential):
     @property
     def model_dtype(self) -> str:
         """Precision of the core: "float32" or "float64"."""
-        return str(self.model.config.model_dtype)  # type: ignore[union-attr]
+        return self.model.config.model_dtype
 
     @property
     def interaction_range(self) -> float:
-        return float(self.model.interaction_range)  # type: ignore[arg-type]
+        return self.model.interaction_range
 
     @property
     def capabilities(self) -> Capabilities:

@@ -110,7 +110,7 @@ def _prepare(config: TrainConfig, start: Path | None) -> tuple[Session, DataSet]
         _check_same_conditions(raw, data_hash, str(start))
     statistics = facts["statistics"]
     model = build(facts["architecture"], facts["model_config"])
-    model.set_scales_shifts(  # type: ignore[operator]
+    model.set_scales_shifts(
         list(statistics["energy_scales"].values()), list(statistics["energy_shifts"].values())
     )
     n_batches = len(batches.plan())
