@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import torch
 from pydantic import ValidationError
 
 from shoal.errors import ModelFileError
+from shoal.files.archive import opened_archive
 from shoal.files.manifest import REFERENCE, SCHEMA, WEIGHTS, Manifest
 
 MANIFEST = "manifest.json"
@@ -70,17 +69,12 @@ def file_sha256(path: str | Path) -> str:
 
 
 def _member(path: Path, name: str) -> bytes:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if name not in archive.namelist():
-                raise ModelFileError(f"{path}: no Shoal package, it holds no {name}")
-            if archive.getinfo(name).file_size > _LIMITS[name]:
-                raise ModelFileError(f"{path}: {name} claims {archive.getinfo(name).file_size} bytes, too many")
-            return archive.read(name)
-    except FileNotFoundError:
-        raise ModelFileError(f"{path}: no such file") from None
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, zlib.error) as error:
-        raise ModelFileError(f"{path}: truncated, damaged or no Shoal package: {error}") from None
+    with opened_archive(path, "Shoal package") as archive:
+        if name not in archive.namelist():
+            raise ModelFileError(f"{path}: no Shoal package, it holds no {name}")
+        if archive.getinfo(name).file_size > _LIMITS[name]:
+            raise ModelFileError(f"{path}: {name} claims {archive.getinfo(name).file_size} bytes, too many")
+        return archive.read(name)
 
 
 def _tensors(path: Path, name: str, data: bytes) -> dict[str, torch.Tensor]:
