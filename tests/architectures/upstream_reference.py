@@ -10,9 +10,10 @@ from itertools import product
 from typing import Any
 
 import torch
-from tests.architectures.upstream_weights import flat_shapes, made_up
+from tests.architectures.upstream_weights import made_up
 
 from shoal.architectures import NequIPConfig
+from shoal.integrations.nequip.weights import bare_name
 
 CUTOFF = 4.0
 BASE: dict[str, Any] = {
@@ -92,12 +93,12 @@ def upstream(settings: dict[str, Any]) -> dict[str, Any]:
         per_type_energy_scales=dict(zip(names, scales, strict=True)),
         per_type_energy_shifts=dict(zip(names, shifts, strict=True)),
     )
-    shapes = flat_shapes(config)
-    parameters = {name.split("func.")[-1].removeprefix("model."): p for name, p in model.named_parameters()}
-    assert {name: tuple(p.shape) for name, p in parameters.items()} == shapes
+    parameters = {bare_name(name): parameter for name, parameter in model.named_parameters()}
+    weights = made_up(config)
+    assert set(weights) == set(parameters)
     with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(made_up(name, shapes[name]))
+        for name, values in weights.items():
+            parameters[name].copy_(values)
     atoms = structure(len(names))
     out = model(
         {

@@ -5,6 +5,7 @@ N atoms, E edges, T types, C channels, K bases.
 
 from itertools import pairwise
 from math import sqrt
+from typing import Any, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -13,13 +14,13 @@ from torch import Generator, Tensor, nn
 from shoal.architectures.base import ArchitectureConfig, AtomicEnergyModel
 from shoal.nn import (
     CONVOLUTIONS,
+    NONLINEARITIES,
     SCALAR,
     BesselBasis,
     Channels,
     Convolution,
     Edges,
     Features,
-    Gate,
     Irrep,
     IrrepsLinear,
     ScalarMLP,
@@ -30,10 +31,23 @@ from shoal.nn import (
 )
 from shoal.nn.initial import normal
 
+PRESETS: dict[str, dict[str, Any]] = {
+    name: {"parity": False, "type_embedding_size": 32, "radial_mlp_depth": 1, "radial_mlp_width": 128, **sizes}
+    for name, sizes in {
+        "S": {"num_layers": 2, "l_max": 1, "num_features": (128, 64)},
+        "M": {"num_layers": 4, "l_max": 2, "num_features": (128, 64, 32)},
+        "L": {"num_layers": 6, "l_max": 3, "num_features": (128, 64, 32, 32)},
+        "XL": {"num_layers": 6, "l_max": 4, "num_features": (320, 96, 64, 32, 32)},
+    }.items()
+}
+
 
 class NequIPConfig(ArchitectureConfig):
     """Everything that fixes a NequIP model except its trained numbers."""
 
+    preset: Literal["S", "M", "L", "XL"] | None = Field(
+        None, exclude=True, description="sizes of NequIP's foundation models, for what is not given beside it"
+    )
     num_layers: int = Field(4, ge=1, description="number of interaction layers")
     l_max: int = Field(1, ge=0, le=4, description="highest degree of features and spherical harmonics")
     parity: bool = Field(True, description="carry features of both parities, not only (-1)^l")
@@ -48,6 +62,25 @@ class NequIPConfig(ArchitectureConfig):
     num_bessels: int = Field(8, ge=1, description="number of radial basis functions")
     bessel_trainable: bool = Field(False, description="train the orders of the Bessel functions")
     polynomial_cutoff_p: int = Field(6, ge=2, description="exponent of the polynomial envelope")
+    self_connection: bool = Field(True, description="add a linear map of each atom's own features, by its type")
+    nonlinearity: Literal["gate", "norm"] = Field("gate", description="what ends a layer")
+    resnet: bool = Field(False, description="add a layer's input to its output wherever both hold the same irreps")
+    readout_mlp_depth: int = Field(0, ge=0, description="hidden layers between the last features and the energy")
+    readout_mlp_width: int | None = Field(
+        None, ge=1, description="width of those layers; by default the number of l = 0 features"
+    )
+    readout_mlp_nonlinearity: Literal["silu", "mish", "gelu"] | None = Field(
+        "silu", description="nonlinearity between those layers; none: they are linear"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset_filled_in(cls, values: Any) -> Any:
+        """A configuration holds what its preset stands for, so that it is whole without the name."""
+        name = values.get("preset") if isinstance(values, dict) else None
+        if not isinstance(name, str) or name not in PRESETS:
+            return values
+        return {**PRESETS[name], **values, "preset": None}
 
     @model_validator(mode="after")
     def _fitting_lengths(self) -> "NequIPConfig":
@@ -68,12 +101,19 @@ class NequIPConfig(ArchitectureConfig):
     def embedding_size(self) -> int:
         return self.type_embedding_size or self.features_by_degree[0]
 
+    @property
+    def readout_sizes(self) -> list[int]:
+        """Widths of the readout, from the last features to the energy."""
+        features = self.features_by_degree[0]
+        return [features, *[self.readout_mlp_width or features] * self.readout_mlp_depth, 1]
+
 
 def layer_channels(config: NequIPConfig, prune: bool = True) -> list[Channels]:
     """Channels before the first layer and after each layer.
 
     A layer holds the irreps that a path reaches. With `prune`, only those among them that can still influence
-    the scalars of the last layer.
+    the scalars of the last layer: sources of a path into what is kept behind them, as is whatever a self-connection
+    or a residual carries on, by the path of degree 0.
     """
     features = config.features_by_degree
     parities = (1, -1) if config.parity else (1,)
@@ -102,16 +142,25 @@ class NequIP(AtomicEnergyModel):
     def __init__(self, config: NequIPConfig, convolution: str = "reference") -> None:
         super().__init__(config)
         generator = Generator().manual_seed(config.seed)
-        channels = layer_channels(config)
+        channels, reached = layer_channels(config), layer_channels(config, prune=False)
         n_types, dtype = len(config.type_names), config.dtype
         self.type_embedding = nn.Parameter(normal((n_types, config.embedding_size), dtype, generator))
         self.basis = BesselBasis(config.cutoff, config.num_bessels, config.polynomial_cutoff_p, config.bessel_trainable)
         kernel = CONVOLUTIONS[convolution]
         self.layers = nn.ModuleList(
-            InteractionLayer(config, before, after, n > 0, kernel, generator)
+            InteractionLayer(
+                config,
+                before,
+                after,
+                # the first layer has neither: an isolated atom has its shift and nothing else
+                self_connection=config.self_connection and n > 0,
+                residual=config.resnet and n > 0 and reached[n] == reached[n + 1],
+                convolution=kernel,
+                generator=generator,
+            )
             for n, (before, after) in enumerate(pairwise(channels))
         )
-        self.readout = ScalarMLP([channels[-1][SCALAR], 1], dtype, generator)
+        self.readout = ScalarMLP(config.readout_sizes, dtype, generator, config.readout_mlp_nonlinearity)
 
     @property
     def interaction_range(self) -> float:
@@ -142,7 +191,7 @@ class NequIP(AtomicEnergyModel):
 
 
 class InteractionLayer(nn.Module):
-    """Mix channels, convolve with the neighbours, mix again, add the self-connection, gate."""
+    """Mix channels, convolve with the neighbours, mix again, add the self-connection, end in the nonlinearity."""
 
     neighbor_norm: Tensor
 
@@ -151,7 +200,9 @@ class InteractionLayer(nn.Module):
         config: NequIPConfig,
         inputs: Channels,
         outputs: Channels,
+        *,
         self_connection: bool,
+        residual: bool,
         convolution: type[Convolution],
         generator: Generator,
     ) -> None:
@@ -160,7 +211,8 @@ class InteractionLayer(nn.Module):
         norms = [1 / sqrt(count) for count in config.neighbors_by_type]
         self.uniform_norm = norms[0] if len(set(norms)) == 1 else None
         self.register_buffer("neighbor_norm", torch.tensor(norms, dtype=dtype), persistent=False)
-        self.gate = Gate(outputs)
+        self.residual = residual
+        self.nonlinearity = NONLINEARITIES[config.nonlinearity](outputs)
         self.linear_in = IrrepsLinear(inputs, inputs, dtype, generator, scale=self.uniform_norm or 1.0)
         self.convolution = convolution(
             inputs,
@@ -170,9 +222,9 @@ class InteractionLayer(nn.Module):
             dtype,
             generator,
         )
-        self.linear_out = IrrepsLinear(self.convolution.outputs, self.gate.inputs, dtype, generator)
+        self.linear_out = IrrepsLinear(self.convolution.outputs, self.nonlinearity.inputs, dtype, generator)
         self.self_connection = (
-            SelfConnection(inputs, self.gate.inputs, len(norms), config.embedding_size, dtype, generator)
+            SelfConnection(inputs, self.nonlinearity.inputs, len(norms), config.embedding_size, dtype, generator)
             if self_connection
             else None
         )
@@ -187,4 +239,5 @@ class InteractionLayer(nn.Module):
         if self.self_connection is not None:
             for irrep, x in self.self_connection(features, embedding, types).items():
                 mixed[irrep] = mixed[irrep] + x
-        return self.gate(mixed)
+        out = self.nonlinearity(mixed)
+        return {irrep: x + features[irrep] for irrep, x in out.items()} if self.residual else out

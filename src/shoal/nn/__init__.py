@@ -14,9 +14,12 @@ from shoal.nn.irreps import couplings as couplings
 from shoal.nn.irreps import reachable as reachable
 from shoal.nn.linear import IrrepsLinear as IrrepsLinear
 from shoal.nn.linear import SelfConnection as SelfConnection
+from shoal.nn.norm_activation import NormActivation as NormActivation
 from shoal.nn.radial import BesselBasis as BesselBasis
 from shoal.nn.radial import ScalarMLP as ScalarMLP
 from shoal.nn.radial import polynomial_envelope as polynomial_envelope
 from shoal.nn.scale_shift import ScaleShift as ScaleShift
 from shoal.nn.wigner import wigner_3j as wigner_3j
 from shoal.nn.zbl import ZBL as ZBL
+
+NONLINEARITIES: dict[str, type[Gate] | type[NormActivation]] = {"gate": Gate, "norm": NormActivation}

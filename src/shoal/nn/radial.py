@@ -3,12 +3,13 @@
 E edges, K bases. Distances enter in float64; the basis is formed there and rounded once to the model dtype.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 from math import pi, sqrt
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn.functional import silu
+from torch.nn.functional import gelu, mish, silu
 
 from shoal.nn.initial import uniform
 
@@ -45,21 +46,28 @@ class BesselBasis(nn.Module):
         return scale * torch.sin(x * (pi * self.orders))
 
 
-class ScalarMLP(nn.Module):
-    """Perceptron without biases on invariants, SiLU between its layers.
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"silu": silu, "mish": mish, "gelu": gelu}
 
-    Weights have unit variance; each layer carries gain / sqrt(fan in), gain sqrt(2) after a SiLU.
+
+class ScalarMLP(nn.Module):
+    """Perceptron without biases on invariants, a nonlinearity between its layers (None: a product of matrices).
+
+    Weights have unit variance; each layer carries gain / sqrt(fan in), gain sqrt(2) after a nonlinearity.
     """
 
-    def __init__(self, sizes: list[int], dtype: torch.dtype, generator: Generator) -> None:
+    def __init__(
+        self, sizes: list[int], dtype: torch.dtype, generator: Generator, nonlinearity: str | None = "silu"
+    ) -> None:
         super().__init__()
         self.weights = nn.ParameterList(
             nn.Parameter(uniform((fan_in, fan_out), dtype, generator)) for fan_in, fan_out in pairwise(sizes)
         )
-        self.gains = [(1 if n == 0 else sqrt(2)) / sqrt(fan_in) for n, fan_in in enumerate(sizes[:-1])]
+        self.activation = None if nonlinearity is None else ACTIVATIONS[nonlinearity]
+        gain = 1 if nonlinearity is None else sqrt(2)
+        self.gains = [(1 if n == 0 else gain) / sqrt(fan_in) for n, fan_in in enumerate(sizes[:-1])]
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., sizes[0]) to (..., sizes[-1])."""
         for n, (weight, gain) in enumerate(zip(self.weights, self.gains, strict=True)):
-            x = (x if n == 0 else silu(x)) @ (weight * gain)
+            x = (x if n == 0 or self.activation is None else self.activation(x)) @ (weight * gain)
         return x

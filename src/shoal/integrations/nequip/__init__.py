@@ -1,0 +1,1 @@
+"""What nequip's models and files mean, without nequip."""
