@@ -44,7 +44,7 @@ def neighbor_list(state: SimState, cutoff: float, skin: float = 0.0, *, backend:
     host = exact.to("cpu") if backend == "vesin" else exact
     pairs = BACKENDS[backend](host, cutoff + skin)
     return NeighborList(
-        edge_index=torch.stack([pairs.i, pairs.j]).to(state.device),
+        edge_index=pairs.edge_index.to(state.device),
         shifts=pairs.shifts.to(state.device),
         system_index=state.system_index,
         positions=exact.positions,

@@ -25,7 +25,7 @@ def nvalchemi_pairs(state: SimState, cutoff: float) -> Pairs:
             "neighbour lists on a GPU need nvalchemi-toolkit-ops: pip install 'shoal[gpu]'"
         ) from error
     if state.n_atoms == 0:
-        return Pairs(*(column.to(state.device) for column in Pairs.empty()))
+        return Pairs.empty(state.device)
     positions, cell = _boxed(state)
 
     def search(max_neighbors: int | None) -> tuple[torch.Tensor, ...]:
@@ -46,8 +46,8 @@ def nvalchemi_pairs(state: SimState, cutoff: float) -> Pairs:
         pairs, _, shifts = search(None)
     except NeighborOverflowError as overflow:
         pairs, _, shifts = search(overflow.num_neighbors)
-    i, order = torch.sort(pairs[0].to(torch.int64), stable=True)
-    return Pairs(i, pairs[1].to(torch.int64)[order], shifts.to(torch.int64)[order])
+    order = torch.argsort(pairs[0], stable=True)
+    return Pairs(pairs.to(torch.int64)[:, order], shifts.to(torch.int64)[order])
 
 
 def _boxed(state: SimState) -> tuple[torch.Tensor, torch.Tensor]:

@@ -8,13 +8,12 @@ import torch
 
 
 class Pairs(NamedTuple):
-    """Directed pairs of a packed state, sorted by centre: i (E,), j (E,) int64, shifts (E, 3) int64."""
+    """Directed pairs of a packed state: edge_index (2, E) int64 sorted by centre, shifts (E, 3) int64."""
 
-    i: torch.Tensor
-    j: torch.Tensor
+    edge_index: torch.Tensor
     shifts: torch.Tensor
 
     @classmethod
-    def empty(cls) -> Pairs:
-        index = torch.zeros(0, dtype=torch.int64)
-        return cls(index, index, torch.zeros(0, 3, dtype=torch.int64))
+    def empty(cls, device: torch.device | str = "cpu") -> Pairs:
+        zeros = torch.zeros(2, 0, dtype=torch.int64, device=device)
+        return cls(zeros, torch.zeros(0, 3, dtype=torch.int64, device=device))

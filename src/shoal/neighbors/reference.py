@@ -14,11 +14,11 @@ def reference_pairs(state: SimState, cutoff: float) -> Pairs:
     offsets = state.offsets.tolist()
     for s in range(state.n_systems):
         rows = slice(offsets[s], offsets[s + 1])
-        i, j, shifts = _one_system(state.positions[rows], state.cell[s], state.pbc[s], cutoff)
-        parts.append((i + offsets[s], j + offsets[s], shifts))
+        edge_index, shifts = _one_system(state.positions[rows], state.cell[s], state.pbc[s], cutoff)
+        parts.append(Pairs(edge_index + offsets[s], shifts))
     if not parts:
-        return Pairs(*(column.to(state.device) for column in Pairs.empty()))
-    return Pairs(*(torch.cat(column) for column in zip(*parts, strict=True)))
+        return Pairs.empty(state.device)
+    return Pairs(torch.cat([part.edge_index for part in parts], dim=1), torch.cat([part.shifts for part in parts]))
 
 
 def _one_system(positions: torch.Tensor, cell: torch.Tensor, pbc: torch.Tensor, cutoff: float) -> Pairs:
@@ -31,7 +31,7 @@ def _one_system(positions: torch.Tensor, cell: torch.Tensor, pbc: torch.Tensor, 
     home = (shifts == 0).all(1)
     itself = torch.eye(n, dtype=torch.bool, device=positions.device)[:, :, None] & home
     i, j, k = (near & ~itself).nonzero(as_tuple=True)
-    return Pairs(i, j, shifts[k])
+    return Pairs(torch.stack([i, j]), shifts[k])
 
 
 def _images(positions: torch.Tensor, cell: torch.Tensor, pbc: torch.Tensor, cutoff: float) -> torch.Tensor:

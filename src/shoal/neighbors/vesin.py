@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 
@@ -10,20 +12,22 @@ from shoal.state import SimState
 
 
 def vesin_pairs(state: SimState, cutoff: float) -> Pairs:
-    """All directed pairs within `cutoff` (A), sorted by centre: i (E,), j (E,), shifts (E, 3), on the host."""
+    """All directed pairs within `cutoff` (A), sorted by centre, on the host."""
     from vesin import NeighborList
 
     builder = NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=1)
     positions, cell, pbc = state.positions.numpy(), state.cell.numpy(), state.pbc.numpy()
     offsets = state.offsets.tolist()
-    parts = []
-    for s in range(state.n_systems):
-        points = positions[offsets[s] : offsets[s + 1]]
-        if len(points) == 0:
+    indices, shifts = [], []
+    for s, (start, end) in enumerate(pairwise(offsets)):
+        if start == end:
             continue
-        i, j, shifts = builder.compute(points, cell[s], pbc[s], "ijS")
-        parts.append((i.astype(np.int64) + offsets[s], j.astype(np.int64) + offsets[s], shifts.astype(np.int64)))
-    if not parts:
+        # views of the builder's memory, which the next system overwrites
+        pairs, images = builder.compute(positions[start:end], cell[s], pbc[s], "PS", copy=False)
+        indices.append(pairs.view(np.int64).T + start)
+        shifts.append(images.astype(np.int64))
+    if not indices:
         return Pairs.empty()
-    i, j, shifts = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Pairs(torch.from_numpy(i), torch.from_numpy(j), torch.from_numpy(shifts))
+    if len(indices) == 1:
+        return Pairs(torch.from_numpy(np.ascontiguousarray(indices[0])), torch.from_numpy(shifts[0]))
+    return Pairs(torch.from_numpy(np.concatenate(indices, axis=1)), torch.from_numpy(np.concatenate(shifts)))

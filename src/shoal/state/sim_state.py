@@ -134,7 +134,7 @@ class SimState:
         }
         for name, shape in expected.items():
             value = getattr(self, name)
-            if value is not None and tuple(value.shape) != shape:
+            if value is not None and value.shape != shape:
                 raise InputError(f"{name} must have shape {shape}, got {tuple(value.shape)}")
         for name, rows in (("atom_extras", n), ("system_extras", s)):
             for key, value in getattr(self, name).items():
@@ -152,10 +152,11 @@ class SimState:
             raise InputError(
                 f"pbc must be bool and atomic_numbers int64, got {self.pbc.dtype} and {self.atomic_numbers.dtype}"
             )
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if f.name != "offsets" and isinstance(value, torch.Tensor) and value.device != self.device:
-                raise InputError(f"{f.name} is on {value.device}, positions are on {self.device}")
+        device = self.device
+        for name in expected:
+            value = getattr(self, name)
+            if isinstance(value, torch.Tensor) and value.device != device:
+                raise InputError(f"{name} is on {value.device}, positions are on {device}")
 
     @property
     def n_systems(self) -> int:
@@ -192,6 +193,8 @@ class SimState:
         """The same state on another device or with another float dtype; extras keep their dtype."""
         if dtype is not None and dtype not in FLOAT_DTYPES:
             raise InputError(f"a state is float32 or float64, not {dtype}")
+        if dtype in (None, self.dtype) and (device is None or torch.device(device) == self.device):
+            return self
 
         def convert(value: Any, *, cast: bool) -> Any:
             if not isinstance(value, torch.Tensor):

@@ -87,10 +87,10 @@ class TypeMap:
 
     @cached_property
     def _lookup(self) -> torch.Tensor:
-        """(119,) int64: atomic number -> type index, -1 where the model has none."""
+        """(120,) int64: atomic number -> type index, -1 where the model has none and in the last, spare entry."""
         from ase.data import atomic_numbers
 
-        table = torch.full((len(_chemical_symbols()),), -1, dtype=torch.int64)
+        table = torch.full((len(_chemical_symbols()) + 1,), -1, dtype=torch.int64)
         for symbol, name in self.species.items():
             table[atomic_numbers[symbol]] = self.type_names.index(name)
         return table
@@ -98,9 +98,7 @@ class TypeMap:
     def __call__(self, state: SimState) -> torch.Tensor:
         """Atom types (N,) int64 of a state. Raises UnsupportedSpeciesError naming element, system and atom."""
         table = self._lookup.to(state.device)
-        numbers = state.atomic_numbers
-        known = (numbers >= 0) & (numbers < table.shape[0])
-        types = torch.where(known, table[torch.where(known, numbers, 0)], -1)
+        types = table[state.atomic_numbers.clamp(-1, len(table) - 1)]  # what is no element reads the spare entry
         if state.type_label is not None:
             types = self._apply_labels(state, types)
         if state.n_atoms and int(types.min()) < 0:
