@@ -56,19 +56,35 @@ def to_ours(flat: Mapping[str, Tensor], config: NequIPConfig) -> dict[str, Tenso
     Energy scales, shifts and Bessel orders that are not there have their defaults. Linear in the tensors that are
     trained, so that it maps gradients too. Raises ModelFileError where a tensor is missing or of another shape.
     """
-    _check(flat, config)
+    check_shapes(flat, flat_shapes(config))
     ours = {"type_embedding": flat[EMBEDDING]}
     ours |= {f"readout.weights.{k}": flat[name] for k, name in enumerate(_readout_names(config))}
     ours["basis.orders"] = (
         flat[ORDERS].flatten() if ORDERS in flat else torch.arange(1, config.num_bessels + 1, dtype=torch.float64)
     )
-    for name, default in (("scales", 1.0), ("shifts", 0.0)):
-        values = flat.get(SCALE_SHIFT + name, torch.empty(0))  # upstream's empty tensor is none
-        one_or_each = values.flatten() if values.numel() else torch.tensor([default])
-        ours[f"scale_shift.{name}"] = one_or_each.to(torch.float64).expand(len(config.type_names))
+    ours |= scale_shift(flat, len(config.type_names))
     for n in range(config.num_layers):
         ours |= _linears(flat, config, n) | _radial(flat, config, n)
     return {name: values.clone() for name, values in ours.items()}
+
+
+def scale_shift(flat: Mapping[str, Tensor], n_types: int) -> dict[str, Tensor]:
+    """Energy scales and shifts (T,) of any model of upstream's, by our names; those that are not there are 1 and 0."""
+    ours = {}
+    for name, default in (("scales", 1.0), ("shifts", 0.0)):
+        values = flat.get(SCALE_SHIFT + name, torch.empty(0))  # upstream's empty tensor is none
+        one_or_each = values.flatten() if values.numel() else torch.tensor([default])
+        ours[f"scale_shift.{name}"] = one_or_each.to(torch.float64).expand(n_types)
+    return ours
+
+
+def check_shapes(flat: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise ModelFileError where a tensor of these shapes is missing or of another."""
+    for name, shape in shapes.items():
+        if name not in flat:
+            raise ModelFileError(f"the model has no tensor {name!r}; its configuration asks for one of shape {shape}")
+        if tuple(flat[name].shape) != shape:
+            raise ModelFileError(f"tensor {name!r} has shape {tuple(flat[name].shape)}, its configuration says {shape}")
 
 
 class _Layer(NamedTuple):
@@ -155,11 +171,3 @@ def _readout_names(config: NequIPConfig) -> list[str]:
     if config.readout_mlp_nonlinearity is None and config.readout_mlp_depth > 0:
         return [f"per_atom_energy_readout.mlp_module.mlp.weights.{k}" for k in layers]
     return [f"per_atom_energy_readout.mlp_module.mlp.{2 * k}.weight" for k in layers]
-
-
-def _check(flat: Mapping[str, Tensor], config: NequIPConfig) -> None:
-    for name, shape in flat_shapes(config).items():
-        if name not in flat:
-            raise ModelFileError(f"the model has no tensor {name!r}; its configuration asks for one of shape {shape}")
-        if tuple(flat[name].shape) != shape:
-            raise ModelFileError(f"tensor {name!r} has shape {tuple(flat[name].shape)}, its configuration says {shape}")
