@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from shoal.architectures.allegro import Allegro as Allegro
+from shoal.architectures.allegro import AllegroConfig as AllegroConfig
 from shoal.architectures.base import ArchitectureConfig as ArchitectureConfig
 from shoal.architectures.base import AtomicEnergyModel as AtomicEnergyModel
 from shoal.architectures.base import ZBLConfig as ZBLConfig
@@ -20,7 +22,10 @@ class Architecture(NamedTuple):
     module: Callable[..., AtomicEnergyModel]
 
 
-ARCHITECTURES: dict[str, Architecture] = {"nequip": Architecture(NequIPConfig, NequIP)}
+ARCHITECTURES: dict[str, Architecture] = {
+    "nequip": Architecture(NequIPConfig, NequIP),
+    "allegro": Architecture(AllegroConfig, Allegro),
+}
 
 
 def build(name: str, config: Mapping[str, Any], *, convolution: str = "reference") -> AtomicEnergyModel:
