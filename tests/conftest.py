@@ -1,4 +1,4 @@
-"""Models that many tests share; each is compiled once a session."""
+"""Models that many tests share; each is compiled once a session and mode."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 
 from shoal.deploy import compile_model, package_potential
+from shoal.deploy.compile import MODES
 from shoal.files import ArchitectureSpec
 from shoal.io import atoms_to_state
 from shoal.potentials import LearnedPotential
@@ -42,6 +43,13 @@ def tiny_nequip(type_names: tuple[str, ...], model_dtype: str, species: dict[str
     return potential
 
 
+def compiled(package: Path, mode: str) -> Path:
+    """A package's compiled file, beside it."""
+    out = package.with_name(package.stem + MODES[mode].ending)
+    compile_model(package, out, mode=mode)
+    return out
+
+
 @pytest.fixture(scope="session")
 def silicon() -> LearnedPotential:
     """float32 core, the single type Si, no map stored."""
@@ -57,11 +65,21 @@ def silicon_package(silicon: LearnedPotential, tmp_path_factory: pytest.TempPath
 
 
 @pytest.fixture(scope="session")
-def compiled_silicon(silicon_package: Path) -> Path:
-    """The float32 silicon model as a compiled file."""
-    out = silicon_package.with_name("silicon.shoal.pt2")
-    compile_model(silicon_package, out)
-    return out
+def native_silicon(silicon_package: Path) -> Path:
+    """The float32 silicon model as native code."""
+    return compiled(silicon_package, "aotinductor")
+
+
+@pytest.fixture(scope="session")
+def scripted_silicon(silicon_package: Path) -> Path:
+    """The float32 silicon model as TorchScript."""
+    return compiled(silicon_package, "torchscript")
+
+
+@pytest.fixture(scope="session", params=["native", "scripted"])
+def compiled_silicon(request: pytest.FixtureRequest) -> Path:
+    """The float32 silicon model as a compiled file of each mode."""
+    return request.getfixturevalue(f"{request.param}_silicon")
 
 
 WATER_MAP = {"H": "hydrogen_like", "O": "O_water"}
@@ -81,8 +99,18 @@ def water_package(water: LearnedPotential, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="session")
-def compiled_water(water_package: Path) -> Path:
-    """The float64 model of non-element types as a compiled file."""
-    out = water_package.with_name("water.shoal.pt2")
-    compile_model(water_package, out)
-    return out
+def native_water(water_package: Path) -> Path:
+    """The float64 model of non-element types as native code."""
+    return compiled(water_package, "aotinductor")
+
+
+@pytest.fixture(scope="session")
+def scripted_water(water_package: Path) -> Path:
+    """The float64 model of non-element types as TorchScript."""
+    return compiled(water_package, "torchscript")
+
+
+@pytest.fixture(scope="session", params=["native", "scripted"])
+def compiled_water(request: pytest.FixtureRequest) -> Path:
+    """The float64 model of non-element types as a compiled file of each mode."""
+    return request.getfixturevalue(f"{request.param}_water")

@@ -99,6 +99,8 @@ def test_compile_passes_its_flags_on(shoal_cli: Cli, checkpoint: Path, monkeypat
     ("arguments", "message"),
     [
         (["a.pt2"], "ends in .shoal.pt2"),
+        (["a.shoal.pt2", "--mode", "torchscript"], "ends in .shoal.pth"),
+        (["a.shoal.pth"], "ends in .shoal.pt2"),
         (["a.shoal.pt2", "--mode", "magic"], "mode 'magic' is unknown"),
         (["a.shoal.pt2", "--target", "single"], "target 'single' is unknown"),
     ],
@@ -109,20 +111,20 @@ def test_compile_refuses_by_name(shoal_cli: Cli, checkpoint: Path, arguments: li
     assert message in result.stderr
 
 
-@pytest.mark.parametrize("kind", ["package", "checkpoint", "compiled"])
+@pytest.mark.parametrize("kind", ["package", "checkpoint", "native", "scripted"])
 def test_info_knows_every_kind_of_model_file(
     shoal_cli: Cli, request: pytest.FixtureRequest, kind: str, checkpoint: Path
 ) -> None:
-    names = {"package": "silicon_package", "checkpoint": "checkpoint", "compiled": "compiled_silicon"}
-    path = request.getfixturevalue(names[kind])
+    names = {"package": "silicon_package", "checkpoint": "checkpoint"}
+    path = request.getfixturevalue(names.get(kind, f"{kind}_silicon"))
     result = shoal_cli("info", path)
     assert result.exit_code == 0, result.output
     assert file_sha256(path) in result.stdout
     content = json.loads(shoal_cli("info", path, "--json").stdout)
     assert content["type_names"] == ["Si"]
     assert content["cutoff"] == 4.0
-    assert ("verified" in content) == (kind == "compiled")
-    assert ("n_parameters" in content) == (kind != "compiled")
+    assert ("verified" in content) == (kind not in names)
+    assert ("n_parameters" in content) == (kind in names)
 
 
 def test_evaluate_writes_what_the_verb_gives(shoal_cli: Cli, silicon_package: Path, tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from shoal.demo.throughput import Throughput, compare_throughput, rattled_cells
 
 
 @pytest.mark.parametrize("form", ["compiled", "eager"])
-def test_both_sides_give_the_same_numbers(silicon_package: Path, compiled_silicon: Path, form: str) -> None:
-    model = Model(silicon_package, compiled_silicon if form == "compiled" else None)
+def test_both_sides_give_the_same_numbers(silicon_package: Path, native_silicon: Path, form: str) -> None:
+    model = Model(silicon_package, native_silicon if form == "compiled" else None)
     threads = torch.get_num_threads()
     told: list[str] = []
     result = compare_throughput(model, rattled_cells(5, 1), 2048, 2, told.append)
@@ -26,8 +26,8 @@ def test_both_sides_give_the_same_numbers(silicon_package: Path, compiled_silico
     assert torch.get_num_threads() == threads
 
 
-def test_batches_are_bounded(compiled_silicon: Path) -> None:
-    result = compare_throughput(Model(compiled_silicon, compiled_silicon), rattled_cells(5, 1), 20, 1)
+def test_batches_are_bounded(native_silicon: Path) -> None:
+    result = compare_throughput(Model(native_silicon, native_silicon), rattled_cells(5, 1), 20, 1)
     assert result.n_batches == 3
 
 

@@ -13,8 +13,8 @@ import torch
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 
-from shoal.deploy import compile as compile_module
 from shoal.deploy import compile_model, package_potential, verify
+from shoal.deploy.compile import MODES
 from shoal.engine import BatchCalculator
 from shoal.errors import CompileError, InputError, ModelFileError
 from shoal.files import ArchitectureSpec, read_metadata, read_package
@@ -210,6 +210,7 @@ def test_metadata_records_what_was_measured(compiled_silicon: Path, silicon_pack
         ({"mode": "cuda-graphs"}, "mode 'cuda-graphs' is unknown"),
         ({"target": "ase"}, "target 'ase' is unknown; the only target is batch"),
         ({"out": "x.pt2"}, r"ends in \.shoal\.pt2"),
+        ({"mode": "torchscript"}, r"ends in \.shoal\.pth for mode torchscript"),
         ({"out": "missing/x.shoal.pt2"}, "no such folder"),
     ],
 )
@@ -225,14 +226,16 @@ def test_wrong_requests_are_refused_by_name(
 def test_a_file_that_differs_from_its_model_is_not_written(
     silicon_package: Path, compiled_silicon: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def compile_another_model(potential: LearnedPotential, device: torch.device, out: Path) -> None:
+    mode = read_metadata(compiled_silicon).mode
+
+    def write_another_model(potential: LearnedPotential, device: torch.device, out: Path) -> None:
         out.write_bytes(compiled_silicon.read_bytes())
         for tensor in potential.model.state_dict().values():
             tensor.mul_(1.01)
 
-    monkeypatch.setattr(compile_module, "_aot_compile", compile_another_model)
+    monkeypatch.setitem(MODES, mode, MODES[mode]._replace(write=write_another_model))
     with pytest.raises(CompileError, match="differs by .* from the eager model"):
-        compile_model(silicon_package, tmp_path / "x.shoal.pt2")
+        compile_model(silicon_package, tmp_path / f"x{MODES[mode].ending}", mode=mode)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -18,11 +18,17 @@ BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
-def workplace(silicon_package: Path, compiled_silicon: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def workplace(
+    silicon_package: Path,
+    native_silicon: Path,
+    scripted_silicon: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:
     """A folder with the model files and structures that pages speak of."""
     (tmp_path / "demo-out").mkdir()
     (tmp_path / "structures").mkdir()
-    for source in (silicon_package, compiled_silicon):
+    for source in (silicon_package, native_silicon, scripted_silicon):
         shutil.copy(source, tmp_path / source.name)
         shutil.copy(source, tmp_path / "demo-out" / source.name)
     shutil.copy(ROOT / "src" / "shoal" / "demo" / "data" / "silicon.xyz", tmp_path / "silicon.xyz")

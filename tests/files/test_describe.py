@@ -31,11 +31,15 @@ def test_a_compiled_file_names_its_package_its_machine_and_the_differences(
     compiled_silicon: Path, silicon_package: Path
 ) -> None:
     content = describe(compiled_silicon)
-    assert content["kind"].startswith("compiled model (AOTInductor")
     assert content["package_sha256"] == sha256(silicon_package)
     assert (content["device"], content["target"], content["runs_here"]) == ("cpu", "batch", "yes")
     assert content["verified"]["forces"] < 1e-3
     assert content["type_names"] == ("Si",)
+
+
+def test_the_mode_of_a_compiled_file_is_told(native_silicon: Path, scripted_silicon: Path) -> None:
+    kinds = [describe(path)["kind"] for path in (native_silicon, scripted_silicon)]
+    assert kinds == ["compiled model (AOTInductor: native code)", "compiled model (TorchScript)"]
 
 
 @pytest.mark.parametrize("damage", ["truncated", "missing", "unknown ending"])

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from ase.build import bulk
 
 import shoal
 from shoal.deploy import package_potential
 from shoal.errors import ModelFileError
 from shoal.files import model_kind, read_manifest, read_metadata, read_package
 from shoal.files.reference import RESULTS, tensors_to_structures
+from shoal.io import atoms_to_state
 from shoal.neighbors import neighbor_list
 from shoal.potentials import LearnedPotential
 
@@ -136,43 +138,86 @@ def test_unknown_and_missing_files_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("keep", [0.3, 0.9, 0.999])
 def test_a_truncated_compiled_file_is_refused(keep: float, compiled_silicon: Path, tmp_path: Path) -> None:
     data = compiled_silicon.read_bytes()
-    cut = tmp_path / "cut.shoal.pt2"
+    cut = tmp_path / f"cut{''.join(compiled_silicon.suffixes)}"
     cut.write_bytes(data[: int(keep * len(data))])
-    with pytest.raises(ModelFileError, match="cut.shoal.pt2.*truncated"):
+    with pytest.raises(ModelFileError, match="cut.shoal.*truncated"):
         shoal.load(cut)
 
 
 def test_a_flipped_byte_in_a_compiled_file_is_found(compiled_silicon: Path, tmp_path: Path) -> None:
     data = bytearray(compiled_silicon.read_bytes())
     data[len(data) // 2] ^= 0xFF
-    damaged = tmp_path / "damaged.shoal.pt2"
+    damaged = tmp_path / f"damaged{''.join(compiled_silicon.suffixes)}"
     damaged.write_bytes(bytes(data))
     with pytest.raises(ModelFileError, match="damaged"):
         shoal.load(damaged)
 
 
+OTHER_DEVICE = "compiled for cuda, asked to run on cpu.*shoal compile MODEL .* --device cpu"
+
+
 @pytest.mark.parametrize(
-    ("key", "value", "message"),
+    ("mode", "key", "value", "message"),
     [
-        ("device", "cuda", "compiled for cuda, asked to run on cpu.*shoal compile MODEL .* --device cpu"),
-        ("torch_version", "2.6.0", "compiled with torch 2.6.0, this is torch"),
-        ("cpu_isa", "avx2 avx1024 x86_64", "processor with avx1024"),
+        ("native", "device", "cuda", OTHER_DEVICE),
+        ("native", "torch_version", "2.6.0", "compiled with torch 2.6.0, this is torch"),
+        ("native", "cpu_isa", "avx2 avx1024 x86_64", "processor with avx1024"),
+        ("scripted", "device", "cuda", OTHER_DEVICE),
+        ("scripted", "torch_version", "1.13.1", "compiled with torch 1.13.1.* --mode torchscript"),
     ],
 )
 def test_a_file_for_another_machine_is_refused_before_it_is_loaded(
-    key: str, value: str, message: str, compiled_silicon: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mode: str,
+    key: str,
+    value: str,
+    message: str,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    metadata = {**read_metadata(compiled_silicon).to_strings(), key: value}
-    with zipfile.ZipFile(compiled_silicon) as archive:
-        member = next(name for name in archive.namelist() if name.endswith("extra/shoal.json"))
-    foreign = rewrite(compiled_silicon, tmp_path / "x.shoal.pt2", {member: json.dumps(metadata).encode()})
+    foreign = with_metadata(request.getfixturevalue(f"{mode}_silicon"), tmp_path, {key: value})
 
-    def refuse(*_: object) -> None:
-        raise AssertionError("native code was loaded")
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("the file was loaded")
 
     monkeypatch.setattr(torch._C._aoti, "AOTIModelPackageLoader", refuse)
+    monkeypatch.setattr(torch.jit, "load", refuse)
     with pytest.raises(ModelFileError, match=message):
         shoal.load(foreign, device="cpu")
+
+
+@pytest.mark.parametrize(("key", "value"), [("torch_version", "2.6.0"), ("cpu_isa", "aarch64 asimd sve2")])
+def test_torchscript_runs_on_any_processor_and_torch_of_its_major_version(
+    key: str, value: str, scripted_silicon: Path, tmp_path: Path
+) -> None:
+    own, moved = (
+        shoal.load(path, chemical_species_to_atom_type_map=True)
+        for path in (scripted_silicon, with_metadata(scripted_silicon, tmp_path, {key: value}))
+    )
+    state = atoms_to_state([bulk("Si")])
+    assert torch.equal(moved(state)["energy"], own(state)["energy"])
+
+
+def test_torchscript_says_of_no_processor_that_it_needs_it(scripted_silicon: Path) -> None:
+    metadata = read_metadata(scripted_silicon)
+    assert (metadata.mode, metadata.cpu_isa, metadata.compute_capability) == ("torchscript", "", "")
+
+
+def test_an_archive_torch_cannot_open_is_a_named_error(scripted_silicon: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(scripted_silicon) as archive:
+        code = next(name for name in archive.namelist() if name.endswith("data.pkl"))
+    broken = rewrite(scripted_silicon, tmp_path / "x.shoal.pth", {code: b"nothing"})
+    with pytest.raises(ModelFileError, match="cannot load it"):
+        shoal.load(broken)
+
+
+def with_metadata(compiled: Path, folder: Path, changes: dict[str, str]) -> Path:
+    """A copy of a compiled file that says something else of itself."""
+    metadata = {**read_metadata(compiled).to_strings(), **changes}
+    with zipfile.ZipFile(compiled) as archive:
+        member = next(name for name in archive.namelist() if name.endswith("extra/shoal.json"))
+    out = folder / f"x{''.join(compiled.suffixes)}"
+    return rewrite(compiled, out, {member: json.dumps(metadata).encode()})
 
 
 def test_metadata_survives_as_strings(compiled_silicon: Path) -> None:

@@ -13,19 +13,23 @@ from shoal.errors import UnsupportedRequestError
 
 @dataclass(frozen=True)
 class Quantity:
-    """Name, scope ("system" or "atom" rows), shape behind the rows, unit and meaning of one output."""
+    """Name, scope ("system" or "atom" rows), shape behind the rows, unit and meaning of one output.
+
+    `exact`: always float64, because reference energies may be large; the others come in the dtype of the state.
+    """
 
     name: str
     scope: str
     shape: tuple[int, ...]
     unit: str
     meaning: str
+    exact: bool = False
 
 
 QUANTITIES = {
     q.name: q
     for q in (
-        Quantity("energy", "system", (), "eV", "potential energy, always float64"),
+        Quantity("energy", "system", (), "eV", "potential energy, always float64", exact=True),
         Quantity("forces", "atom", (3,), "eV/A", "minus the gradient of the energy in the positions"),
         Quantity(
             "stress",
@@ -35,7 +39,9 @@ QUANTITIES = {
             "Cauchy stress, positive under tension; NaN without a volume",
         ),
         Quantity("virial", "system", (3, 3), "eV", "minus volume times stress; finite always"),
-        Quantity("atomic_energy", "atom", (), "eV", "energy of each atom, always float64; sums to the energy"),
+        Quantity(
+            "atomic_energy", "atom", (), "eV", "energy of each atom, always float64; sums to the energy", exact=True
+        ),
     )
 }
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import tempfile
-import warnings
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from shoal.atomic import write_atomically
-from shoal.cache import cache_folder
+from shoal.deploy.aotinductor import write_aotinductor
 from shoal.deploy.package import package
-from shoal.deploy.trace import export_batch_target
+from shoal.deploy.torchscript import write_torchscript
 from shoal.deploy.verify import verify
 from shoal.devices import as_device
 from shoal.errors import CompileError, InputError, ModelFileError
@@ -26,7 +23,18 @@ from shoal.files.compiled import INPUTS, METADATA, OUTPUTS, compute_capability, 
 from shoal.files.reference import tensors_to_structures
 from shoal.potentials import CompiledPotential, LearnedPotential
 
-MODES = {"aotinductor": ".shoal.pt2"}
+
+class Mode(NamedTuple):
+    """How a file of a mode ends and what writes it."""
+
+    ending: str
+    write: Callable[[LearnedPotential, torch.device, Path], None]
+
+
+MODES = {
+    "aotinductor": Mode(".shoal.pt2", write_aotinductor),
+    "torchscript": Mode(".shoal.pth", write_torchscript),
+}
 TARGETS = ("batch",)
 EAGER_WORKS = "The package works without compiling: shoal.load('MODEL.shoal')."
 
@@ -39,8 +47,10 @@ def compile_model(
     target: str = "batch",
     device: torch.device | str = "cpu",
 ) -> CompiledMetadata:
-    """Compile a `.ckpt` or `.shoal` to `out` (`*.shoal.pt2`), check it against the eager model, return its metadata.
+    """Compile a `.ckpt` or `.shoal` to `out`, check it against the eager model, return its metadata.
 
+    `mode`: "aotinductor" writes native code for this processor or GPU (`*.shoal.pt2`), "torchscript" operators that
+    any processor runs, slower (`*.shoal.pth`).
     The file is written only if energies, forces and stresses on the package's own structures agree within
     tolerance, in batches of one, two and many. Raises CompileError, saying what failed and what to do, InputError
     for an unknown mode, target or ending, ModelFileError for a model that cannot be read.
@@ -51,7 +61,7 @@ def compile_model(
         content = _as_package(Path(model), Path(scratch))
         potential = LearnedPotential.from_package(content).to(device)
         draft = Path(scratch) / out.name
-        _aot_compile(potential, device, draft)
+        _write(mode, potential, device, draft)
         metadata = _metadata(content, potential, mode, target, device)
         _write_metadata(draft, metadata)
         structures, atom_types = tensors_to_structures(content.reference)
@@ -67,8 +77,9 @@ def _check_request(out: Path, mode: str, target: str, device: torch.device) -> N
         raise InputError(f"mode {mode!r} is unknown; there is {', '.join(MODES)}")
     if target not in TARGETS:
         raise InputError(f"target {target!r} is unknown; the only target is batch: one file for any number of systems")
-    if not out.name.endswith(MODES[mode]):
-        raise InputError(f"{out}: the name of a compiled file ends in {MODES[mode]} for mode {mode}")
+    ending = MODES[mode].ending
+    if not out.name.endswith(ending):
+        raise InputError(f"{out}: the name of a compiled file ends in {ending} for mode {mode}")
     if not out.parent.is_dir():
         raise InputError(f"{out.parent}: no such folder")
 
@@ -82,14 +93,9 @@ def _as_package(model: Path, scratch: Path) -> Package:
     raise ModelFileError(f"{model} is compiled already; compile takes a .ckpt or a .shoal")
 
 
-def _aot_compile(potential: LearnedPotential, device: torch.device, out: Path) -> None:
+def _write(mode: str, potential: LearnedPotential, device: torch.device, out: Path) -> None:
     try:
-        with _inductor_cache(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            program = export_batch_target(potential.with_convolution("inductor"), device)
-            # the number of threads is that of the process that runs the file, not of this one
-            options = {"cpp.dynamic_threads": True}
-            torch._inductor.aoti_compile_and_package(program, package_path=str(out), inductor_configs=options)
+        MODES[mode].write(potential, device, out)
     except Exception as error:
         raise CompileError(f"compiling for {device.type} failed: {_cause(error)} {EAGER_WORKS}") from error
 
@@ -106,28 +112,10 @@ def _cause(error: Exception) -> str:
     return f"{type(deepest).__name__}: {lines[0] if lines else 'no message'}."
 
 
-@contextmanager
-def _inductor_cache() -> Iterator[None]:
-    """Inductor's intermediate files go to Shoal's cache, or to a folder that vanishes if caching is off."""
-    folder = cache_folder("inductor")
-    temporary = None if folder is not None else tempfile.mkdtemp(prefix="shoal-inductor-")
-    before = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder or temporary)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["TORCHINDUCTOR_CACHE_DIR"]
-        else:
-            os.environ["TORCHINDUCTOR_CACHE_DIR"] = before
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
-
-
 def _metadata(
     content: Package, potential: LearnedPotential, mode: str, target: str, device: torch.device
 ) -> CompiledMetadata:
-    manifest = content.manifest
+    manifest, native = content.manifest, mode == "aotinductor"
     return CompiledMetadata(
         shoal_schema=manifest.shoal_schema,
         mode=mode,
@@ -140,8 +128,8 @@ def _metadata(
         outputs=OUTPUTS,
         torch_version=torch.__version__,
         device=device.type,
-        cpu_isa=cpu_isa() if device.type == "cpu" else "",
-        compute_capability=compute_capability(device),
+        cpu_isa=cpu_isa() if native and device.type == "cpu" else "",
+        compute_capability=compute_capability(device) if native else "",
         target=target,
         verified={},
         custom_ops=[],

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from shoal.files.compiled import OUTPUTS
+from shoal.neighbors import edge_vectors
 from shoal.potentials import Graph, LearnedPotential
 from shoal.potentials._derivatives import energy_and_derivatives
 
@@ -33,15 +34,12 @@ class BatchTarget(nn.Module):
         system_index: torch.Tensor,
         energy_weights: torch.Tensor,
     ) -> tuple[torch.Tensor, ...]:
-        centre, neighbor = edge_index[0], edge_index[1]
-        translation = (edge_cell_shift.to(cell.dtype)[:, :, None] * cell[system_index[centre]]).sum(1)
-
-        def atomic_energies(edge_vectors: torch.Tensor) -> torch.Tensor:
-            return self.potential.atomic_energies(Graph(edge_vectors, edge_index, atom_types, system_index))
+        def atomic_energies(vectors: torch.Tensor) -> torch.Tensor:
+            return self.potential.atomic_energies(Graph(vectors, edge_index, atom_types, system_index))
 
         results = energy_and_derivatives(
             atomic_energies,
-            positions[neighbor] - positions[centre] + translation,
+            edge_vectors(positions, cell, edge_index, edge_cell_shift, system_index),
             edge_index,
             system_index,
             cell,

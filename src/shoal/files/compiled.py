@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from shoal.contract import Capabilities
 from shoal.devices import as_device
 from shoal.errors import ModelFileError
+from shoal.files.archive import whole_archive
 
 METADATA = "extra/shoal.json"
 INPUTS = ("positions", "cell", "edge_index", "edge_cell_shift", "atom_types", "system_index", "energy_weights")
@@ -67,20 +66,13 @@ def read_metadata(path: str | Path) -> CompiledMetadata:
     Raises ModelFileError for a file that is missing, truncated, damaged, or not compiled by Shoal.
     """
     path = Path(path)
+    with whole_archive(path, "compiled model", "compile the model again") as archive:
+        names = [name for name in archive.namelist() if name == METADATA or name.endswith("/" + METADATA)]
+        if not names:
+            raise ModelFileError(f"{path}: not compiled by Shoal (it holds no {METADATA})")
+        data = archive.read(names[0])
     try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-            if damaged:
-                raise ModelFileError(f"{path}: damaged: the checksum of {damaged} is wrong; compile the model again")
-            names = [name for name in archive.namelist() if name == METADATA or name.endswith("/" + METADATA)]
-            if not names:
-                raise ModelFileError(f"{path}: not compiled by Shoal (it holds no {METADATA})")
-            strings = json.loads(archive.read(names[0]))
-        return CompiledMetadata.from_strings(strings)
-    except FileNotFoundError:
-        raise ModelFileError(f"{path}: no such file") from None
-    except (zipfile.BadZipFile, OSError, EOFError, zlib.error, NotImplementedError) as error:
-        raise ModelFileError(f"{path}: truncated, damaged or no compiled model: {error}") from None
+        return CompiledMetadata.from_strings(json.loads(data))
     except (ValidationError, ValueError, AttributeError) as error:
         raise ModelFileError(f"{path}: its metadata cannot be read: {error}; compile the model again") from None
 
@@ -88,27 +80,46 @@ def read_metadata(path: str | Path) -> CompiledMetadata:
 def check_runs_here(path: str | Path, metadata: CompiledMetadata, device: torch.device | str) -> torch.device:
     """The device to run a file on; refuses a file made for another device, torch or processor.
 
+    Native code needs the torch minor version and the processor it was made for; TorchScript the torch major version.
     Raises ModelFileError with the way to mend it, InputError for a device that is not there.
     """
-    kind = str(device).split(":")[0]
-    again = f"compile it again: shoal compile MODEL {path} --device {kind}"
-    if metadata.device != kind:
-        raise ModelFileError(f"{path} was compiled for {metadata.device}, asked to run on {device}; {again}")
-    found = as_device(device)
-    if _minor(metadata.torch_version) != _minor(torch.__version__):
+    kind, native = str(device).split(":")[0], metadata.mode == "aotinductor"
+    again = f"compile it again: shoal compile MODEL {path} --mode {metadata.mode} --device {kind}"
+    found = check_device(path, metadata.device, device, again)
+    length = 2 if native else 1
+    if _version(metadata.torch_version)[:length] != _version(torch.__version__)[:length]:
         raise ModelFileError(
             f"{path} was compiled with torch {metadata.torch_version}, this is torch {torch.__version__}; {again}"
         )
-    if metadata.device == "cpu":
-        missing = sorted(set(metadata.cpu_isa.split()) - set(cpu_isa().split()))
+    if native:
+        check_processor(path, found, metadata.cpu_isa, metadata.compute_capability, again)
+    return found
+
+
+def check_device(path: str | Path, made_for: str, device: torch.device | str, again: str) -> torch.device:
+    """The device to run a file on that was made for a kind of device; any index of that kind will do.
+
+    `again`: the command that compiles it anew. Raises ModelFileError with it, InputError for an absent device.
+    """
+    if str(device).split(":")[0] != made_for:
+        raise ModelFileError(f"{path} was compiled for {made_for}, asked to run on {device}; {again}")
+    return as_device(device)
+
+
+def check_processor(path: str | Path, device: torch.device, isa: str, capability: str, again: str) -> None:
+    """Refuse native code for a processor with words of `isa` (CPU) or a compute capability that is not here.
+
+    Raises ModelFileError with `again`, the command that compiles the file anew.
+    """
+    if device.type == "cpu":
+        missing = sorted(set(isa.split()) - set(cpu_isa().split()))
         if missing:
             raise ModelFileError(f"{path} was compiled for a processor with {', '.join(missing)}; {again}")
-    elif metadata.compute_capability != compute_capability(found):
+    elif capability != compute_capability(device):
         raise ModelFileError(
-            f"{path} was compiled for compute capability {metadata.compute_capability}, "
-            f"{device} has {compute_capability(found)}; {again}"
+            f"{path} was compiled for compute capability {capability}, "
+            f"{device} has {compute_capability(device)}; {again}"
         )
-    return found
 
 
 def cpu_isa() -> str:
@@ -134,5 +145,5 @@ def compute_capability(device: torch.device) -> str:
     return f"{major}.{minor}"
 
 
-def _minor(version: str) -> tuple[str, ...]:
-    return tuple(version.split("+")[0].split(".")[:2])
+def _version(version: str) -> list[str]:
+    return version.split("+")[0].split(".")

@@ -3,3 +3,4 @@
 from shoal.neighbors.build import BACKENDS as BACKENDS
 from shoal.neighbors.build import neighbor_list as neighbor_list
 from shoal.neighbors.neighbor_list import NeighborList as NeighborList
+from shoal.neighbors.neighbor_list import edge_vectors as edge_vectors

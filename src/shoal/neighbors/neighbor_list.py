@@ -65,10 +65,7 @@ class NeighborList:
 
     def edge_vectors(self, positions: torch.Tensor, cell: torch.Tensor) -> torch.Tensor:
         """r_j - r_i + shift @ cell, (E, 3) A, differentiable in positions (N, 3) and cell (S, 3, 3)."""
-        i, j = self.edge_index
-        shifts = self.shifts.to(positions.dtype)
-        translation = (shifts[:, :, None] * cell[self.system_index[i]]).sum(1)
-        return positions[j] - positions[i] + translation
+        return edge_vectors(positions, cell, self.edge_index, self.shifts, self.system_index)
 
     def within(self, cutoff: float, positions: torch.Tensor, cell: torch.Tensor) -> NeighborList:
         """The pairs that are within `cutoff` now: a shorter list without skin."""
@@ -104,6 +101,19 @@ class NeighborList:
     def _inverse(self) -> torch.Tensor:
         """(S, 3, 3): times the change of the periodic rows it is F - 1, nothing in directions they do not span."""
         return torch.linalg.pinv(torch.where(self.pbc[:, :, None], self.cell, 0.0))
+
+
+def edge_vectors(
+    positions: torch.Tensor,
+    cell: torch.Tensor,
+    edge_index: torch.Tensor,
+    shifts: torch.Tensor,
+    system_index: torch.Tensor,
+) -> torch.Tensor:
+    """r_j - r_i + shift @ cell, (E, 3) A; tensors only, as compiled graphs take it."""
+    i, j = edge_index[0], edge_index[1]
+    translation = (shifts.to(positions.dtype)[:, :, None] * cell[system_index[i]]).sum(1)
+    return positions[j] - positions[i] + translation
 
 
 def _as_number(shifts: torch.Tensor) -> torch.Tensor:

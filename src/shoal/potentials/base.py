@@ -91,7 +91,7 @@ class Potential(nn.Module, ABC):
         if neighbors.cutoff + neighbors.skin > self.cutoff:
             neighbors = neighbors.within(self.cutoff, exact.positions, exact.cell)
         values = self.compute(exact, neighbors, types, energy_weights)
-        return {name: values[name] if "energy" in name else values[name].to(state.dtype) for name in names}
+        return {name: values[name] if QUANTITIES[name].exact else values[name].to(state.dtype) for name in names}
 
 
 class ShortRangePotential(Potential):
