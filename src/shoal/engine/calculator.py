@@ -12,7 +12,7 @@ from shoal.devices import as_device
 from shoal.errors import InputError, ModelFileError
 from shoal.files import model_kind
 from shoal.neighbors import neighbor_list
-from shoal.potentials import CompiledPotential, LearnedPotential, Potential, load_potential
+from shoal.potentials import LearnedPotential, Potential, load_potential
 from shoal.state import SimState, TypeMap
 
 
@@ -64,10 +64,10 @@ class BatchCalculator:
         device: torch.device | str | None = None,
         chemical_species_to_atom_type_map: object = None,
     ) -> BatchCalculator:
-        """Of a compiled `.shoal.pt2` or `.shoal.pth` file. Raises ModelFileError."""
-        if model_kind(compile_path) not in ("aotinductor", "torchscript"):
+        """Of a compiled file: `.shoal.pt2`, `.shoal.pth`, `.nequip.pt2` or `.nequip.pth`. Raises ModelFileError."""
+        if model_kind(compile_path) in ("package", "checkpoint"):
             raise ModelFileError(f"{compile_path} is no compiled model; shoal.load opens any model file")
-        potential = CompiledPotential(compile_path, device)
+        potential = load_potential(compile_path, device)
         return cls(potential, chemical_species_to_atom_type_map=chemical_species_to_atom_type_map)
 
     @classmethod

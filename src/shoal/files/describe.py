@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from shoal.architectures import build
 from shoal.errors import ModelFileError
 from shoal.files.checkpoint import read_checkpoint
 from shoal.files.compiled import check_runs_here, read_metadata
-from shoal.files.kinds import model_kind
+from shoal.files.kinds import Kind, model_kind
+from shoal.files.nequip import check_nequip_runs_here, read_nequip_metadata
 from shoal.files.package import file_sha256, read_package
 
 KINDS = {
@@ -20,6 +21,8 @@ KINDS = {
     "aotinductor": "compiled model (AOTInductor: native code)",
     "torchscript": "compiled model (TorchScript)",
     "checkpoint": "training checkpoint",
+    "nequip_aotinductor": "NequIP's compiled model (AOTInductor: native code)",
+    "nequip_torchscript": "NequIP's compiled model (TorchScript)",
 }
 
 
@@ -30,7 +33,7 @@ def describe(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     kind = model_kind(path)
-    content = {"package": _package, "checkpoint": _checkpoint}.get(kind, _compiled)(path)
+    content = READERS[kind](path)
     size = f"{path.stat().st_size / 1e6:.2f} MB"
     return {"file": str(path), "kind": KINDS[kind], "size": size, "sha256": file_sha256(path), **content}
 
@@ -62,7 +65,7 @@ def _compiled(path: Path) -> dict[str, Any]:
         "torch_version": metadata.torch_version,
         "cpu_isa": metadata.cpu_isa,
         "compute_capability": metadata.compute_capability,
-        "runs_here": _runs_here(path),
+        "runs_here": _runs_here(lambda: check_runs_here(path, metadata, metadata.device)),
         "verified": metadata.verified,
         "outputs": metadata.capabilities.outputs,
         "custom_ops": metadata.custom_ops,
@@ -99,10 +102,34 @@ def _architecture(name: str, config: Mapping[str, Any], weights: Mapping[str, to
     }
 
 
-def _runs_here(path: Path) -> str:
-    metadata = read_metadata(path)
+def _runs_here(check: Callable[[], object]) -> str:
     try:
-        check_runs_here(path, metadata, torch.device(metadata.device))
+        check()
     except (ModelFileError, RuntimeError, AssertionError) as error:
         return f"no: {error}"
     return "yes"
+
+
+def _nequip(path: Path) -> dict[str, Any]:
+    metadata = read_nequip_metadata(path)
+    return {
+        **_model(metadata.type_names, None, metadata.cutoff),
+        "per_edge_type_cutoff": metadata.cutoffs,
+        "model_dtype": metadata.model_dtype,
+        "device": metadata.device or "any",
+        "target": metadata.target,
+        "processor": metadata.processor,
+        "compute_capability": metadata.compute_capability,
+        "runs_here": _runs_here(lambda: check_nequip_runs_here(path, metadata)),
+        "custom_ops": metadata.operator_libraries,
+    }
+
+
+READERS: dict[Kind, Callable[[Path], dict[str, Any]]] = {
+    "package": _package,
+    "checkpoint": _checkpoint,
+    "aotinductor": _compiled,
+    "torchscript": _compiled,
+    "nequip_aotinductor": _nequip,
+    "nequip_torchscript": _nequip,
+}

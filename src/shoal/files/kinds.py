@@ -7,10 +7,12 @@ from typing import Literal
 
 from shoal.errors import ModelFileError
 
-Kind = Literal["package", "aotinductor", "torchscript", "checkpoint"]
+Kind = Literal["package", "aotinductor", "torchscript", "checkpoint", "nequip_aotinductor", "nequip_torchscript"]
 ENDINGS: dict[str, Kind] = {
     ".shoal.pt2": "aotinductor",
     ".shoal.pth": "torchscript",
+    ".nequip.pt2": "nequip_aotinductor",
+    ".nequip.pth": "nequip_torchscript",
     ".shoal": "package",
     ".ckpt": "checkpoint",
 }

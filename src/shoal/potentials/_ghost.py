@@ -10,20 +10,22 @@ import torch
 
 
 def with_ghost(inputs: dict[str, torch.Tensor], cutoff: float) -> dict[str, torch.Tensor]:
-    """Batch inputs (files.compiled.INPUTS) with the ghost system behind the real ones."""
-    positions, cell = inputs["positions"], inputs["cell"]
-    n_atoms, n_systems = positions.shape[0], cell.shape[0]
+    """Batch inputs (files.compiled.INPUTS, n_atoms) with the ghost system behind the real ones."""
+    n_atoms, n_systems = inputs["positions"].shape[0], inputs["cell"].shape[0]
+    side = 10 * cutoff
     ghost = {
-        "positions": positions.new_tensor([[0.0, 0.0, 0.0], [2 * cutoff, 0.0, 0.0]]),
-        "cell": (10 * cutoff * torch.eye(3, dtype=cell.dtype, device=cell.device))[None],
-        "edge_index": inputs["edge_index"].new_tensor([[n_atoms, n_atoms + 1], [n_atoms + 1, n_atoms]]),
-        "edge_cell_shift": inputs["edge_cell_shift"].new_zeros((2, 3)),
-        "atom_types": inputs["atom_types"].new_zeros(2),
-        "system_index": inputs["system_index"].new_full((2,), n_systems),
-        "energy_weights": inputs["energy_weights"].new_ones(2),
+        "positions": [[0.0, 0.0, 0.0], [2 * cutoff, 0.0, 0.0]],
+        "cell": [[[side, 0.0, 0.0], [0.0, side, 0.0], [0.0, 0.0, side]]],
+        "edge_index": [[n_atoms, n_atoms + 1], [n_atoms + 1, n_atoms]],
+        "edge_cell_shift": [[0, 0, 0], [0, 0, 0]],
+        "atom_types": [0, 0],
+        "system_index": [n_systems, n_systems],
+        "energy_weights": [1.0, 1.0],
+        "n_atoms": [2],
     }
     return {
-        name: torch.cat([value, ghost[name]], dim=1 if name == "edge_index" else 0) for name, value in inputs.items()
+        name: torch.cat([value, value.new_tensor(ghost[name])], dim=1 if name == "edge_index" else 0)
+        for name, value in inputs.items()
     }
 
 

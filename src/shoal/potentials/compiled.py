@@ -5,33 +5,32 @@ N atoms, E edges, S systems.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from shoal.contract import Capabilities
-from shoal.errors import InputError, ModelFileError
+from shoal.errors import ModelFileError
 from shoal.files import CompiledMetadata, check_runs_here, read_metadata
 from shoal.files.compiled import INPUTS, OUTPUTS
 from shoal.neighbors import NeighborList
 from shoal.potentials._ghost import with_ghost, without_ghost
-from shoal.potentials.base import Potential
+from shoal.potentials._native import FilePotential, Forms, Runner, load_aotinductor, load_torchscript
 from shoal.state import SimState
 
-Runner = Callable[[Sequence[torch.Tensor]], Sequence[torch.Tensor]]
-_DTYPES = {
-    "positions": torch.float64,
-    "cell": torch.float64,
-    "edge_index": torch.int64,
-    "edge_cell_shift": torch.int64,
-    "atom_types": torch.int64,
-    "system_index": torch.int64,
-    "energy_weights": torch.float64,
+_FORMS: Forms = {
+    "positions": (torch.float64, 2),
+    "cell": (torch.float64, 3),
+    "edge_index": (torch.int64, 2),
+    "edge_cell_shift": (torch.int64, 2),
+    "atom_types": (torch.int64, 1),
+    "system_index": (torch.int64, 1),
+    "energy_weights": (torch.float64, 1),
 }
 
 
-class CompiledPotential(Potential):
+class CompiledPotential(FilePotential):
     """A `.shoal.pt2` (or `.shoal.pth`) file; one file serves any number of systems, atoms and edges.
 
     Native code: open only files from a source you trust. Raises ModelFileError for a damaged file or one made for
@@ -39,27 +38,15 @@ class CompiledPotential(Potential):
     """
 
     def __init__(self, path: str | Path, device: torch.device | str | None = None) -> None:
-        super().__init__()
-        self.path = Path(path)
         self.metadata = read_metadata(path)
-        self._device = check_runs_here(path, self.metadata, device if device is not None else self.metadata.device)
+        wanted = device if device is not None else self.metadata.device
+        super().__init__(path, check_runs_here(path, self.metadata, wanted))
         self.type_names = self.metadata.type_names
         self.species_map = self.metadata.chemical_species_to_atom_type_map
         self.cutoff = self.metadata.cutoff
         if self.metadata.inputs != INPUTS or self.metadata.outputs != OUTPUTS:
             raise ModelFileError(f"{path}: its inputs or outputs are not those of this version; compile it again")
         self._run = _load(self.path, self.metadata, self._device)
-
-    @property
-    def device(self) -> torch.device:
-        return self._device
-
-    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> CompiledPotential:
-        """What `to`, `cuda` and the like go through: its code stays on the device it was loaded on."""
-        wanted = fn(torch.empty(0, device=self._device)).device
-        if wanted != self._device:
-            raise InputError(f"{self.path} was loaded on {self._device}; load it again for {wanted}")
-        return self
 
     @property
     def capabilities(self) -> Capabilities:
@@ -86,36 +73,19 @@ class CompiledPotential(Potential):
         if min(n_atoms, n_systems, neighbors.n_edges) < 2:
             inputs = with_ghost(inputs, self.cutoff)
         with torch.no_grad():
-            outputs = self._run([self._checked(name, inputs[name]) for name in INPUTS])
+            outputs = self._run(self._checked(inputs, _FORMS))
         named = dict(zip(OUTPUTS, outputs, strict=True))
         return without_ghost(named, n_atoms, n_systems)
 
-    def _checked(self, name: str, value: torch.Tensor) -> torch.Tensor:
-        """The tensor as the native code needs it: right dtype, device and contiguous. Raises InputError."""
-        if value.dtype != _DTYPES[name] or value.device != self._device:
-            raise InputError(
-                f"{name} must be {_DTYPES[name]} on {self._device}, got {value.dtype} on {value.device}; "
-                "call the model through a BatchCalculator, which converts"
-            )
-        if name == "atom_types" and not 0 <= int(value.min()) <= int(value.max()) < len(self.type_names):
-            raise InputError(f"atom types must lie in 0..{len(self.type_names) - 1}")
-        return value.detach().contiguous()
-
 
 def _load(path: Path, metadata: CompiledMetadata, device: torch.device) -> Runner:
-    if metadata.mode == "torchscript":
-        return _load_torchscript(path, device)
-    try:
-        index = -1 if device.index is None else device.index
-        loader = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, index)
-    except RuntimeError as error:
-        raise ModelFileError(f"{path}: torch cannot load it: {error}") from error
-    return lambda inputs: loader.boxed_run(list(inputs))
+    if metadata.mode == "aotinductor":
+        return load_aotinductor(path, device, len(INPUTS), len(OUTPUTS))
+    module = load_torchscript(path, device)
 
+    def run(inputs: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
+        # unoptimised: the optimiser takes seconds at each new shape, and is slower afterwards too
+        with torch.enable_grad(), torch.jit.optimized_execution(False):
+            return module(*inputs)
 
-def _load_torchscript(path: Path, device: torch.device) -> Runner:
-    try:
-        module = torch.jit.load(str(path), map_location=device)
-    except RuntimeError as error:
-        raise ModelFileError(f"{path}: torch cannot load it: {error}") from error
-    return lambda inputs: module(*inputs)
+    return run

@@ -12,10 +12,13 @@ from shoal.files import model_kind
 from shoal.potentials.base import Potential
 from shoal.potentials.compiled import CompiledPotential
 from shoal.potentials.learned import LearnedPotential
+from shoal.potentials.nequip_compiled import CompiledNequIP
 
 
 def load_potential(path: str | Path, device: torch.device | str | None = None) -> Potential:
-    """Open a `.shoal` package (eager) or a compiled file on a device (default: CPU, or the one it was compiled for).
+    """Open a `.shoal` package (eager) or a compiled file, Shoal's or NequIP's, on a device.
+
+    By default that is the CPU, or the device the file was compiled for.
 
     Raises ModelFileError, for a checkpoint with the command that packages it.
     """
@@ -26,4 +29,4 @@ def load_potential(path: str | Path, device: torch.device | str | None = None) -
         )
     if kind == "package":
         return LearnedPotential.from_package(path).to(as_device(device or "cpu"))
-    return CompiledPotential(path, device)
+    return (CompiledNequIP if kind.startswith("nequip") else CompiledPotential)(path, device)

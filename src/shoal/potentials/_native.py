@@ -1,0 +1,88 @@
+"""What compiled files have in common: how their code is loaded, what reaches it, and where it stays.
+
+The code itself checks nothing: it gives wrong numbers or NaN on tensors it was not made for.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from shoal.errors import InputError, ModelFileError
+from shoal.potentials.base import Potential
+
+Runner = Callable[[Sequence[torch.Tensor]], Sequence[torch.Tensor]]
+Forms = Mapping[str, tuple[torch.dtype, int]]
+"""Dtype and number of dimensions of each input, in the order the code takes them."""
+
+
+class FilePotential(Potential):
+    """A potential whose code is loaded for one device and stays there."""
+
+    def __init__(self, path: str | Path, device: torch.device) -> None:
+        super().__init__()
+        self.path = Path(path)
+        self._device = device
+
+    @property
+    def device(self) -> torch.device:
+        return self._device
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> FilePotential:
+        """What `to`, `cuda` and the like go through."""
+        wanted = fn(torch.empty(0, device=self._device)).device
+        if wanted != self._device:
+            raise InputError(f"{self.path} was loaded on {self._device}; load it again for {wanted}")
+        return self
+
+    def _checked(self, inputs: Mapping[str, torch.Tensor], forms: Forms) -> list[torch.Tensor]:
+        """The inputs as native code needs them: right dtype, dimensions and device, contiguous. Raises InputError."""
+        checked = []
+        for name, (dtype, n_dimensions) in forms.items():
+            value = inputs[name]
+            if value.dtype != dtype or value.dim() != n_dimensions or value.device != self._device:
+                raise InputError(
+                    f"{name} must be {dtype} of {n_dimensions} dimensions on {self._device}, got {value.dtype} of "
+                    f"{value.dim()} on {value.device}; call the model through a BatchCalculator, which converts"
+                )
+            checked.append(value.detach().contiguous())
+        lowest, highest = torch.aminmax(inputs["atom_types"])
+        if int(lowest) < 0 or int(highest) >= len(self.type_names):
+            raise InputError(f"atom types must lie in 0..{len(self.type_names) - 1}")
+        return checked
+
+
+def load_aotinductor(path: Path, device: torch.device, n_inputs: int, n_outputs: int) -> Runner:
+    """The code of an AOTInductor archive. Raises ModelFileError if torch refuses it or it takes other inputs."""
+    try:
+        index = -1 if device.index is None else device.index
+        loader = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, index)
+    except RuntimeError as error:
+        raise ModelFileError(f"{path}: torch cannot load it: {error}") from error
+    found = tuple(_n_leaves(json.loads(spec)[1]) for spec in loader.get_call_spec())
+    if found != (n_inputs, n_outputs):
+        raise ModelFileError(
+            f"{path} takes {found[0]} tensors and gives {found[1]}; expected were {n_inputs} and {n_outputs}"
+        )
+    return lambda inputs: loader.boxed_run(list(inputs))
+
+
+def load_torchscript(path: Path, device: torch.device) -> torch.jit.ScriptModule:
+    """The module of a TorchScript archive. Raises ModelFileError."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return torch.jit.load(str(path), map_location=device)
+    except RuntimeError as error:
+        raise ModelFileError(f"{path}: torch cannot load it: {error}") from error
+
+
+def _n_leaves(tree: Mapping[str, Any]) -> int:
+    if tree["type"] is None:
+        return 1
+    return sum(map(_n_leaves, tree["children_spec"]))
