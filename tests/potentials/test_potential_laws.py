@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
@@ -12,11 +14,12 @@ from ase import Atoms
 from ase.build import bulk
 
 from shoal.contract import QUANTITIES
+from shoal.deploy import compile_model, package_potential
 from shoal.errors import InputError, UnsupportedRequestError, UnsupportedSpeciesError
 from shoal.files import ArchitectureSpec
 from shoal.io import atoms_to_state
 from shoal.neighbors import neighbor_list
-from shoal.potentials import LearnedPotential, LennardJones, Potential, StillingerWeber, Sum
+from shoal.potentials import CompiledPotential, LearnedPotential, LennardJones, Potential, StillingerWeber, Sum
 from shoal.state import SimState
 from shoal.testing import close
 
@@ -40,7 +43,7 @@ def _lennard_jones(truncation: str) -> Potential:
     return LennardJones({"Ar": (0.8, 2.3), "Kr": (1.1, 2.6)}, 5.6, truncation)  # type: ignore[arg-type]
 
 
-def _nequip() -> Potential:
+def _nequip() -> LearnedPotential:
     config = {
         "cutoff": 3.6,
         "type_names": ["Ar", "Kr"],
@@ -56,6 +59,14 @@ def _nequip() -> Potential:
     return LearnedPotential(ArchitectureSpec(name="nequip", config=config), species_map=identity)
 
 
+def _torchscript() -> Potential:
+    eager, state = _nequip(), atoms_to_state(_mixed_fcc())
+    with TemporaryDirectory() as folder:
+        package = package_potential(eager, Path(folder) / "m.shoal", state, eager.type_map()(state))
+        compile_model(package, Path(folder) / "m.shoal.pth", mode="torchscript")
+        return CompiledPotential(Path(folder) / "m.shoal.pth")
+
+
 SILICON = bulk("Si", cubic=True, a=5.43)
 CASES = {
     "Lennard-Jones, cut": Case(lambda: _lennard_jones("none"), _mixed_fcc()),
@@ -64,6 +75,7 @@ CASES = {
     "Stillinger-Weber": Case(StillingerWeber, SILICON),
     "Sum": Case(lambda: Sum(StillingerWeber(), LennardJones({"Ge": (1, 1), "Si": (0.3, 2.1)}, 5.0)), SILICON),
     "NequIP": Case(_nequip, _mixed_fcc()),
+    "NequIP, TorchScript": Case(_torchscript, _mixed_fcc()),
 }
 
 
@@ -300,7 +312,7 @@ def test_atoms_without_neighbours_have_their_own_energy_and_no_forces(case: Case
     values = evaluate(potential, [alone, apart, Atoms(), in_a_large_cell])
     own = float(evaluate(potential, alone)["energy"][0])
     close(values["energy"], [own, 3 * own, 0, own], 1e-12)
-    if not isinstance(potential, LearnedPotential):
+    if not isinstance(potential, LearnedPotential | CompiledPotential):
         assert own == 0
     assert not values["forces"].any()
     assert not values["virial"].any()
@@ -371,7 +383,7 @@ def test_a_float32_state_is_computed_in_float64_and_answered_in_float32(case: Ca
     single = atoms_to_state(list(structures(case.crystal).values()), dtype=torch.float32)
     values, exact = evaluate(case.make(), single), evaluate(case.make(), single.to(dtype=torch.float64))
     for name, value in values.items():
-        assert value.dtype == (torch.float64 if "energy" in name else torch.float32)
+        assert value.dtype == (torch.float64 if name in ("energy", "atomic_energy") else torch.float32)
         torch.testing.assert_close(value, exact[name].to(value.dtype), rtol=0, atol=0, equal_nan=True)
 
 

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from shoal.deploy.trace import example_inputs
+from shoal.deploy.trace import EXAMPLE_SIZES, example_inputs
 from shoal.files.compiled import INPUTS, OUTPUTS
 from shoal.neighbors import edge_vectors
 from shoal.potentials import LearnedPotential
 from shoal.potentials._derivatives import quantities
+
+OTHER_SIZES = {"n_atoms": 29, "n_edges": 173, "n_systems": 7}
 
 
 class _Shell(nn.Module):
@@ -49,23 +52,27 @@ def write_torchscript(potential: LearnedPotential, device: torch.device, out: Pa
     """Write the batch target of a potential to `out` as a TorchScript archive."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        # a size or a choice that the trace would fix is an error here, not a wrong number later
-        warnings.simplefilter("error", torch.jit.TracerWarning)
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # they do not tell constants from sizes
         shell = torch.jit.script(_Shell(_trace(potential, device)).eval())
         torch.jit.save(shell, str(out))
 
 
 def _trace(potential: LearnedPotential, device: torch.device) -> nn.Module:
-    """Atomic energies (N,) from edge vectors (E, 3), edge_index (2, E) and atom_types (N,), constants folded."""
-    example = dict(zip(INPUTS, example_inputs(potential, device), strict=True))
-    index = example["edge_index"]
-    vectors = edge_vectors(
-        example["positions"], example["cell"], index, example["edge_cell_shift"], example["system_index"]
-    )
-    arguments = (vectors, index, example["atom_types"])
-    frozen = torch.jit.freeze(torch.jit.trace(potential.model.to(device), arguments, check_trace=False))
+    """Atomic energies (N,) from edge vectors (E, 3), edge_index (2, E) and atom_types (N,), constants folded.
+
+    Traced at two sizes: torch raises an error if a size or a choice of one of them is fixed in the graph.
+    """
+    first, second = (_arguments(potential, device, sizes) for sizes in (EXAMPLE_SIZES, OTHER_SIZES))
+    traced = torch.jit.trace(potential.model.to(device), first, check_inputs=[second])
     # only after it is loaded anew can a frozen module be part of another
     buffer = io.BytesIO()
-    torch.jit.save(frozen, buffer)
+    torch.jit.save(torch.jit.freeze(traced), buffer)
     buffer.seek(0)
     return torch.jit.load(buffer, map_location=device)
+
+
+def _arguments(potential: LearnedPotential, device: torch.device, sizes: Mapping[str, int]) -> tuple[torch.Tensor, ...]:
+    example = dict(zip(INPUTS, example_inputs(potential, device, sizes), strict=True))
+    index, types = example["edge_index"], example["atom_types"]
+    shifts, systems = example["edge_cell_shift"], example["system_index"]
+    return edge_vectors(example["positions"], example["cell"], index, shifts, systems), index, types

@@ -5,6 +5,8 @@ N atoms, E edges, S systems.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import nn
 
@@ -48,9 +50,11 @@ class BatchTarget(nn.Module):
         return tuple(results[name] for name in OUTPUTS)
 
 
-def example_inputs(potential: LearnedPotential, device: torch.device) -> tuple[torch.Tensor, ...]:
-    """Made-up inputs of EXAMPLE_SIZES, in the order of files.compiled.INPUTS."""
-    n, e, s = EXAMPLE_SIZES["n_atoms"], EXAMPLE_SIZES["n_edges"], EXAMPLE_SIZES["n_systems"]
+def example_inputs(
+    potential: LearnedPotential, device: torch.device, sizes: Mapping[str, int] = EXAMPLE_SIZES
+) -> tuple[torch.Tensor, ...]:
+    """Made-up inputs of the given sizes, in the order of files.compiled.INPUTS."""
+    n, e, s = sizes["n_atoms"], sizes["n_edges"], sizes["n_systems"]
     generator = torch.Generator().manual_seed(0)
     centre = torch.arange(e) * n // e
     neighbor = (centre + 1 + torch.arange(e) % (n - 1)) % n
