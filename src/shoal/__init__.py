@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from shoal.engine import BatchCalculator as BatchCalculator
     from shoal.engine import evaluate as evaluate
     from shoal.engine import load as load
+    from shoal.integrations.nequip import import_nequip as import_nequip
     from shoal.state import SimState as SimState
     from shoal.state import TypeMap as TypeMap
     from shoal.state import concatenate as concatenate
@@ -34,6 +35,7 @@ _HOMES = {
     "compile_model": "deploy",
     "concatenate": "state",
     "evaluate": "engine",
+    "import_nequip": "integrations.nequip",
     "load": "engine",
     "package": "deploy",
     "select": "state",

@@ -13,6 +13,7 @@ from shoal.cli.compile import compile_
 from shoal.cli.demo import demo
 from shoal.cli.doctor import doctor
 from shoal.cli.evaluate import evaluate
+from shoal.cli.import_nequip import import_nequip
 from shoal.cli.info import info
 from shoal.cli.package import package
 from shoal.cli.test import assess
@@ -82,6 +83,7 @@ def _root(
 
 app.command()(train)
 app.command()(package)
+app.command("import-nequip")(import_nequip)
 app.command("compile")(compile_)
 app.command()(info)
 app.command()(evaluate)

@@ -49,10 +49,13 @@ def package_potential(
     structures: SimState,
     atom_types: torch.Tensor,
     *,
+    results: Mapping[str, torch.Tensor] | None = None,
     statistics: Mapping[str, Any] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Pack a potential in memory; `structures` with atom types (N,) become its reference results.
+    """Pack a potential in memory; `structures` with atom types (N,) become its reference.
+
+    `results`: energy (S,), forces (N, 3), stress (S, 3, 3) of the structures; by default the potential's own.
 
     Raises ModelFileError if `out` does not end in .shoal or cannot be written.
     """
@@ -61,7 +64,12 @@ def package_potential(
         raise ModelFileError(f"{out}: a package's name ends in .shoal")
     members = {
         WEIGHTS: _safetensors(potential.model.state_dict()),
-        REFERENCE: _safetensors(reference_results(potential, structures, atom_types)),
+        REFERENCE: _safetensors(
+            {
+                **structures_to_tensors(structures, atom_types),
+                **(results or _results(potential, structures, atom_types)),
+            }
+        ),
     }
     manifest = Manifest(
         architecture=potential.spec,
@@ -85,14 +93,10 @@ def package_potential(
     return out
 
 
-def reference_results(
-    potential: LearnedPotential, structures: SimState, atom_types: torch.Tensor
-) -> dict[str, torch.Tensor]:
-    """Structures as tensors with the energy, forces and stress the model gives them."""
+def _results(potential: LearnedPotential, structures: SimState, atom_types: torch.Tensor) -> dict[str, torch.Tensor]:
     state = structures.to(potential.device)
     neighbors = neighbor_list(state, potential.cutoff)
-    results = potential(state, neighbors, RESULTS, atom_types=atom_types.to(potential.device))
-    return {**structures_to_tensors(structures, atom_types), **{name: results[name] for name in RESULTS}}
+    return potential(state, neighbors, RESULTS, atom_types=atom_types.to(potential.device))
 
 
 def _safetensors(tensors: Mapping[str, torch.Tensor]) -> bytes:
