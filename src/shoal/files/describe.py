@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from shoal.architectures import build
-from shoal.errors import ModelFileError
+from shoal.errors import ShoalError
 from shoal.files.checkpoint import read_checkpoint
 from shoal.files.compiled import check_runs_here, read_metadata
 from shoal.files.kinds import Kind, model_kind
@@ -105,7 +105,7 @@ def _architecture(name: str, config: Mapping[str, Any], weights: Mapping[str, to
 def _runs_here(check: Callable[[], object]) -> str:
     try:
         check()
-    except (ModelFileError, RuntimeError, AssertionError) as error:
+    except (ShoalError, RuntimeError, AssertionError) as error:
         return f"no: {error}"
     return "yes"
 

@@ -57,29 +57,37 @@ class FilePotential(Potential):
         return checked
 
 
-def load_aotinductor(path: Path, device: torch.device, n_inputs: int, n_outputs: int) -> Runner:
-    """The code of an AOTInductor archive. Raises ModelFileError if torch refuses it or it takes other inputs."""
+def load_aotinductor(path: Path, device: torch.device, n_inputs: int, n_outputs: int, again: str) -> Runner:
+    """The code of an AOTInductor archive.
+
+    Raises ModelFileError with `again`, how to make the file anew, if torch refuses it or it takes other inputs.
+    """
     try:
         index = -1 if device.index is None else device.index
         loader = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, index)
     except RuntimeError as error:
-        raise ModelFileError(f"{path}: torch cannot load it: {error}") from error
+        raise _refused(path, error, again) from error
     found = tuple(_n_leaves(json.loads(spec)[1]) for spec in loader.get_call_spec())
     if found != (n_inputs, n_outputs):
         raise ModelFileError(
-            f"{path} takes {found[0]} tensors and gives {found[1]}; expected were {n_inputs} and {n_outputs}"
+            f"{path} takes {found[0]} tensors and gives {found[1]}; expected were {n_inputs} and {n_outputs}; {again}"
         )
     return lambda inputs: loader.boxed_run(list(inputs))
 
 
-def load_torchscript(path: Path, device: torch.device) -> torch.jit.ScriptModule:
-    """The module of a TorchScript archive. Raises ModelFileError."""
+def load_torchscript(path: Path, device: torch.device, again: str) -> torch.jit.ScriptModule:
+    """The module of a TorchScript archive. Raises ModelFileError with `again`, how to make the file anew."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             return torch.jit.load(str(path), map_location=device)
     except RuntimeError as error:
-        raise ModelFileError(f"{path}: torch cannot load it: {error}") from error
+        raise _refused(path, error, again) from error
+
+
+def _refused(path: Path, error: RuntimeError, again: str) -> ModelFileError:
+    said = str(error).splitlines()
+    return ModelFileError(f"{path}: torch cannot load it: {said[0] if said else 'no reason given'}; {again}")
 
 
 def _n_leaves(tree: Mapping[str, Any]) -> int:

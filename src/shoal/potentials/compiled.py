@@ -79,9 +79,10 @@ class CompiledPotential(FilePotential):
 
 
 def _load(path: Path, metadata: CompiledMetadata, device: torch.device) -> Runner:
+    again = "compile it again"
     if metadata.mode == "aotinductor":
-        return load_aotinductor(path, device, len(INPUTS), len(OUTPUTS))
-    module = load_torchscript(path, device)
+        return load_aotinductor(path, device, len(INPUTS), len(OUTPUTS), again)
+    module = load_torchscript(path, device, again)
 
     def run(inputs: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
         # unoptimised: the optimiser takes seconds at each new shape, and is slower afterwards too

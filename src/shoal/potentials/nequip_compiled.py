@@ -16,7 +16,7 @@ import torch
 from shoal.contract import QUANTITIES, Capabilities
 from shoal.errors import ModelFileError, UnsupportedRequestError
 from shoal.files import NequIPMetadata, check_nequip_runs_here, read_nequip_metadata
-from shoal.files.nequip import INPUTS, OUTPUTS
+from shoal.files.nequip import INPUTS, OUTPUTS, compile_command
 from shoal.neighbors import NeighborList
 from shoal.potentials._ghost import with_ghost, without_ghost
 from shoal.potentials._native import FilePotential, Forms, Runner, load_aotinductor, load_torchscript
@@ -121,20 +121,21 @@ def _cell_with_volume(state: SimState) -> tuple[torch.Tensor, torch.Tensor | Non
 
 
 def _load(path: Path, metadata: NequIPMetadata, device: torch.device) -> Runner:
+    again = f"compile it again: {compile_command(path, device.type)}"
     for library in metadata.operator_libraries:
         try:
             import_module(library)
         except ImportError as error:
             raise ModelFileError(f"{path} needs the operators of {library}, whose import fails: {error}") from error
     if metadata.native:
-        native = load_aotinductor(path, device, len(INPUTS), len(OUTPUTS))
+        native = load_aotinductor(path, device, len(INPUTS), len(OUTPUTS), again)
 
         def run(inputs: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
             with torch.no_grad():
                 return native(inputs)
 
         return run
-    module = load_torchscript(path, device).eval()
+    module = load_torchscript(path, device, again).eval()
 
     def run_scripted(inputs: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
         # unoptimised: the optimiser takes seconds at each new shape
