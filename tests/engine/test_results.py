@@ -234,16 +234,21 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_resume_refuses_another_model_or_other_outputs(tmp_path: Path, silicon_package: Path) -> None:
+@pytest.mark.parametrize("model", ["silicon_package", "scripted_silicon"])
+def test_a_finished_run_resumes_with_its_own_model_and_outputs_only(
+    tmp_path: Path, model: str, request: pytest.FixtureRequest
+) -> None:
+    path = request.getfixturevalue(model)
     frames, folder = [bulk("Si", cubic=True)], tmp_path / "r"
     options = {"out": folder, "chemical_species_to_atom_type_map": True}
-    evaluate(frames, silicon_package, **options)
+    evaluate(frames, path, **options)
+    assert len(evaluate(frames, path, resume=True, **options)) == 0
     with pytest.raises(InputError, match="holds energy, forces, stress, asked for energy"):
-        evaluate(frames, silicon_package, outputs=["energy"], resume=True, **options)
+        evaluate(frames, path, outputs=["energy"], resume=True, **options)
     about = json.loads((folder / "about.json").read_text())
     (folder / "about.json").write_text(json.dumps({**about, "model": "0" * 64}))
     with pytest.raises(InputError, match="another model file"):
-        evaluate(frames, silicon_package, resume=True, **options)
+        evaluate(frames, path, resume=True, **options)
 
 
 @pytest.mark.parametrize(
