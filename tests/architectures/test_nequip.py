@@ -22,6 +22,22 @@ from shoal.architectures import NequIP
 from shoal.architectures.nequip import layer_channels
 from shoal.testing import close
 
+UNEVEN = {"A": {"A": 2.9, "B": 2.4}, "B": 3.0}
+ZBL = {"species": {"A": "C", "B": "O"}}
+EVERYTHING = {
+    "num_layers": 3,
+    "l_max": 1,
+    "parity": False,
+    "readout_mlp_depth": 1,
+    "readout_mlp_width": 5,
+    "readout_mlp_nonlinearity": "gelu",
+    "nonlinearity": "norm",
+    "resnet": True,
+    "bessel_trainable": True,
+    "mean_neighbors": (0.3, 0.5),
+    "per_edge_type_cutoff": UNEVEN,
+    "zbl": ZBL,
+}
 # parity on and off differ only from four layers on: what fewer layers add cannot reach an energy
 EVERY_KIND = [
     pytest.param({"l_max": l_max, "parity": parity, "num_layers": 4}, id=f"l{l_max}-{'parity' if parity else 'plain'}")
@@ -35,6 +51,14 @@ OPTIONS = [
     pytest.param({"bessel_trainable": True, "num_bessels": 5, "polynomial_cutoff_p": 4}, id="radial basis"),
     pytest.param({"radial_mlp_depth": 0}, id="linear radial network"),
     pytest.param({"type_embedding_size": 1}, id="fewer embedding features than types"),
+    pytest.param({"readout_mlp_depth": 2, "readout_mlp_nonlinearity": "mish"}, id="deep readout"),
+    pytest.param({"readout_mlp_depth": 1, "readout_mlp_nonlinearity": None}, id="linear readout"),
+    pytest.param({"nonlinearity": "norm", "l_max": 2, "num_layers": 3}, id="norm nonlinearity"),
+    pytest.param({"resnet": True, "l_max": 2, "parity": False, "num_layers": 4}, id="resnet"),
+    pytest.param({"self_connection": False}, id="no self-connection"),
+    pytest.param({"per_edge_type_cutoff": UNEVEN}, id="cutoffs per pair"),
+    pytest.param({"zbl": ZBL}, id="ZBL"),
+    pytest.param(EVERYTHING, id="everything"),
 ]
 
 
@@ -42,7 +66,7 @@ def rotation(seed: int) -> torch.Tensor:
     return torch.from_numpy(Rotation.random(random_state=seed).as_matrix())
 
 
-@pytest.mark.parametrize("settings", EVERY_KIND)
+@pytest.mark.parametrize("settings", [*EVERY_KIND, *OPTIONS])
 def test_energies_are_invariant_and_forces_turn_along(settings: dict[str, Any]) -> None:
     nequip, positions, types = model(**settings), cluster(), types_of(8)
     energy, forces = energies_and_forces(nequip, positions, types)
@@ -145,7 +169,27 @@ def test_energy_and_force_go_smoothly_to_zero_at_the_cutoff(settings: dict[str, 
     assert pair(-1e-3) == (0, 0)
 
 
-@pytest.mark.parametrize("settings", EVERY_KIND)
+@pytest.mark.parametrize("kind", ["A", "B"])
+@pytest.mark.parametrize("zbl", [None, ZBL])
+def test_each_direction_of_a_pair_ends_smoothly_at_its_own_cutoff(kind: str, zbl: dict[str, Any] | None) -> None:
+    """The energy of an atom feels another up to the cutoff from its own type to the other's."""
+    nequip = model(per_edge_type_cutoff=UNEVEN, zbl=zbl)
+    cutoff = {"A": 2.4, "B": 3.0}[kind]
+    atom = "AB".index(kind)
+
+    def energy(gap: float) -> float:
+        positions = torch.tensor([[0, 0, 0], [0.6, 0.0, 0.8]], dtype=torch.float64)
+        positions[1] *= cutoff - gap
+        values = energies(nequip, positions, torch.tensor([0, 1]))
+        return abs((values - nequip.scale_shift.shifts)[atom].item())
+
+    # envelope and sine: as gap^4; the repulsion has no sine
+    assert energy(2e-3) / energy(1e-3) == pytest.approx(16 if zbl is None else 8, rel=0.1)
+    assert energy(0) == energy(-1e-3) == 0
+    assert energy(0.5) > 1e-3
+
+
+@pytest.mark.parametrize("settings", [*EVERY_KIND, *OPTIONS])
 def test_energy_is_extensive(settings: dict[str, Any]) -> None:
     """Two structures side by side, out of each other's sight or in one batch, have the energies they have alone."""
     nequip = model(**settings)
@@ -182,8 +226,9 @@ def test_strictly_local_means_only_edges_centred_at_the_atom_count(num_layers: i
     assert (abs(alone - together) < 1e-12) == nequip.strictly_local
 
 
-def test_second_derivatives_for_training_on_forces() -> None:
-    nequip = model(num_features=2, radial_mlp_width=3, num_bessels=3, l_max=2)
+@pytest.mark.parametrize("settings", [{"l_max": 2}, EVERYTHING])
+def test_second_derivatives_for_training_on_forces(settings: dict[str, Any]) -> None:
+    nequip = model(**settings, num_features=2, radial_mlp_width=3, num_bessels=3)
     positions = cluster(3)
     index = edge_index(positions)
 
@@ -216,7 +261,7 @@ def test_gradients_of_a_force_loss_reach_the_parameters(name: str) -> None:
     close([(up - down) / (2 * h)], analytic[entry].reshape(1), 1e-6, scale=analytic.abs().max().item())
 
 
-@pytest.mark.parametrize("settings", EVERY_KIND)
+@pytest.mark.parametrize("settings", [*EVERY_KIND, *OPTIONS])
 def test_float32_core_is_close_to_float64(settings: dict[str, Any]) -> None:
     exact, rounded = model(**settings), model(**settings, model_dtype="float32")
     positions, types = cluster(), types_of(8)
@@ -226,6 +271,46 @@ def test_float32_core_is_close_to_float64(settings: dict[str, Any]) -> None:
     shifts = exact.scale_shift.shifts[types]
     close(energy - shifts, exact_energy - shifts, 5e-5)
     close(forces, exact_forces, 5e-5)
+
+
+def test_a_residual_layer_of_zero_weights_changes_nothing() -> None:
+    """Where a layer holds the same irreps before and after; never in the first or, for l_max > 0, the last."""
+    deep = model(resnet=True, l_max=2, parity=False, num_layers=5)
+    positions, types = cluster(), types_of(8)
+    before = energies(deep, positions, types)
+    with torch.no_grad():
+        for part in (deep.layers[2].linear_out, deep.layers[2].self_connection):
+            for weight in part.weight.values():
+                weight.zero_()
+    zeroed = energies(deep, positions, types)
+    assert (zeroed - before).abs().max() > 1e-3
+    del deep.layers[2]
+    assert torch.equal(energies(deep, positions, types), zeroed)
+
+
+@pytest.mark.parametrize(
+    ("settings", "where"),
+    [
+        ({"l_max": 2, "parity": False, "num_layers": 4}, [False, True, True, False]),
+        ({"l_max": 0, "num_layers": 3}, [False, True, True]),
+        # each layer reaches irreps that the one before it did not
+        ({"l_max": 2, "parity": True, "num_layers": 4}, [False, False, False, False]),
+        ({"l_max": 2, "parity": True, "num_layers": 6}, [False, False, False, True, True, False]),
+    ],
+)
+def test_residuals_are_where_input_and_output_hold_the_same(settings: dict[str, Any], where: list[bool]) -> None:
+    assert [layer.residual for layer in model(resnet=True, **settings).layers] == where
+    assert not any(layer.residual for layer in model(**settings).layers)
+
+
+def test_nuclei_repel() -> None:
+    """At 0.2 A the repulsion is hundreds of eV, whatever the weights, and the force drives the atoms apart."""
+    positions, types = torch.tensor([[0, 0, 0], [0.0, 0.0, 0.2]], dtype=torch.float64), torch.tensor([0, 1])
+    energy, forces = energies_and_forces(model(zbl=ZBL), positions, types)
+    bare, _ = energies_and_forces(model(), positions, types)
+    assert (energy - bare).sum() > 500
+    assert forces[1, 2] > 1000
+    assert (energy - bare)[0].item() == pytest.approx((energy - bare)[1].item(), rel=1e-12)
 
 
 def test_reference_energies_do_not_cost_digits() -> None:
@@ -275,9 +360,10 @@ class TestWeights:
         assert all(type(values) is torch.Tensor and values.is_contiguous() for values in state.values())
         assert len({values.untyped_storage().data_ptr() for values in state.values()}) == len(state)
 
-    def test_none_is_idle(self) -> None:
+    @pytest.mark.parametrize("settings", [{}, {"parity": False, "resnet": True}, {"nonlinearity": "norm"}])
+    def test_none_is_idle(self, settings: dict[str, Any]) -> None:
         """What cannot reach an energy is not built."""
-        nequip = model(l_max=2, num_layers=4)
+        nequip = model(l_max=2, num_layers=4, **settings)
         energies(nequip, cluster(), types_of(8)).sum().backward()
         for name, parameter in nequip.named_parameters():
             assert parameter.grad is not None, name
@@ -287,11 +373,13 @@ class TestWeights:
 class TestTracing:
     """The graph of energies and gradients holds for any number of atoms and edges."""
 
-    @pytest.fixture
-    def traced(self) -> Any:
-        from torch.fx.experimental.proxy_tensor import make_fx
+    @pytest.fixture(params=[{"l_max": 2, "num_layers": 3}, EVERYTHING], ids=["defaults", "everything"])
+    def nequip(self, request: pytest.FixtureRequest) -> NequIP:
+        return model(**request.param).requires_grad_(False)
 
-        nequip = model(l_max=2, num_layers=3).requires_grad_(False)
+    @pytest.fixture
+    def traced(self, nequip: NequIP) -> Any:
+        from torch.fx.experimental.proxy_tensor import make_fx
 
         def function(edge_vectors: torch.Tensor, index: torch.Tensor, types: torch.Tensor) -> list[torch.Tensor]:
             moving = edge_vectors.detach().requires_grad_()
@@ -300,7 +388,7 @@ class TestTracing:
             return [energy.detach(), gradient]
 
         graph = make_fx(function, tracing_mode="symbolic", _allow_non_fake_inputs=True)(*self.inputs(7))
-        return nequip, function, graph
+        return function, graph
 
     @staticmethod
     def inputs(n_atoms: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -308,10 +396,11 @@ class TestTracing:
         index = edge_index(positions)
         return vectors(positions, index), index, types_of(n_atoms)
 
+    @pytest.mark.parametrize("nequip", [pytest.param(EVERYTHING, id="everything")], indirect=True)
     def test_symbolic_graph_and_export(self, traced: Any) -> None:
         from torch.export import Dim, export
 
-        _, function, graph = traced
+        function, graph = traced
         n_atoms, n_edges = Dim("n_atoms", min=2), Dim("n_edges", min=2)
         sizes = ({0: n_edges}, {1: n_edges}, {0: n_atoms})
         exported = export(graph, self.inputs(7), dynamic_shapes=sizes, strict=False).module()
@@ -320,8 +409,7 @@ class TestTracing:
                 for actual, expected in zip(made(*self.inputs(size)), function(*self.inputs(size)), strict=True):
                     close(actual, expected, 1e-12)
 
-    def test_torchscript(self, tmp_path: Any) -> None:
-        nequip: NequIP = model(l_max=2, num_layers=3).requires_grad_(False)
+    def test_torchscript(self, nequip: NequIP, tmp_path: Any) -> None:
         torch.jit.trace(nequip, self.inputs(7)).save(tmp_path / "traced.pt")
         loaded = torch.jit.load(tmp_path / "traced.pt")
         for size in (2, 5, 9):

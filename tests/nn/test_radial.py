@@ -5,6 +5,7 @@ from math import pi, sqrt
 import numpy as np
 import pytest
 import torch
+from scipy.special import erf
 
 from shoal.nn import BesselBasis, ScalarMLP, polynomial_envelope
 from shoal.testing import close
@@ -95,7 +96,30 @@ def test_network_layers(sizes: list[int]) -> None:
     close(network(x), h, 1e-13)
 
 
-def test_network_maps_zero_to_zero() -> None:
+FORMULAS = {
+    "silu": lambda x: x / (1 + np.exp(-x)),
+    "mish": lambda x: x * np.tanh(np.log1p(np.exp(x))),
+    "gelu": lambda x: x / 2 * (1 + erf(x / sqrt(2))),
+}
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_network_nonlinearities(name: str) -> None:
+    network = ScalarMLP([3, 4, 2], torch.float64, torch.Generator().manual_seed(1), nonlinearity=name)
+    first, second = (weight.detach().numpy() for weight in network.weights)
+    x = 3 * torch.randn(20, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    expected = FORMULAS[name](x.numpy() @ first / sqrt(3)) @ second * sqrt(2 / 4)
+    close(network(x), expected, 1e-13)
+
+
+def test_network_without_nonlinearity_is_a_product_of_matrices_at_unit_gain() -> None:
+    network = ScalarMLP([3, 4, 5, 2], torch.float64, torch.Generator().manual_seed(1), nonlinearity=None)
+    first, second, third = (weight.detach() for weight in network.weights)
+    close(network(torch.eye(3, dtype=torch.float64)), first @ second @ third / sqrt(3 * 4 * 5), 1e-14)
+
+
+@pytest.mark.parametrize("nonlinearity", [*FORMULAS, None])
+def test_network_maps_zero_to_zero(nonlinearity: str | None) -> None:
     """Edges beyond the cutoff have a zero basis: their weights must be exactly zero, whatever the depth."""
-    network = ScalarMLP([8, 16, 16, 5], torch.float32, torch.Generator().manual_seed(1))
+    network = ScalarMLP([8, 16, 16, 5], torch.float32, torch.Generator().manual_seed(1), nonlinearity)
     assert torch.equal(network(torch.zeros(3, 8)), torch.zeros(3, 5))

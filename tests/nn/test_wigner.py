@@ -22,7 +22,7 @@ def test_norm_is_one(degrees: tuple[int, int, int]) -> None:
     assert wigner_3j(*degrees).norm().item() == pytest.approx(1, abs=1e-14)
 
 
-@pytest.mark.parametrize("degrees", [(1, 1, 1), (1, 2, 2), (2, 2, 1), (3, 2, 4)])
+@pytest.mark.parametrize("degrees", TRIPLES)
 def test_invariant_under_rotation(degrees: tuple[int, int, int], in_float64: Any) -> None:
     angles = torch.tensor([0.3, 1.1, -2.0], dtype=torch.float64)
     with in_float64():
