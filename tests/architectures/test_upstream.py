@@ -1,27 +1,42 @@
-"""With upstream's weights our NequIP gives upstream's results (nequip 0.19.1, float64)."""
+"""With upstream's weights our models give upstream's results (nequip 0.19.1, nequip-allegro 0.8.3, float64)."""
 
 import json
 import subprocess
-from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tests.architectures import allegro_cases
+from tests.architectures.allegro_equality import ALLEGRO
 from tests.architectures.upstream import QUANTITIES
-from tests.architectures.upstream_cases import COMMITTED, beyond_shifts, ours, predict
-from tests.architectures.upstream_equality import GRADIENTS, table
+from tests.architectures.upstream_cases import COMMITTED, beyond_shifts, predict
+from tests.architectures.upstream_equality import GRADIENTS, NEQUIP, Family, table
 from tests.architectures.upstream_systems import systems
 from tests.architectures.upstream_weights import made_up
 
-from shoal.architectures import NequIPConfig
+from shoal.architectures import AllegroConfig, NequIPConfig
 from shoal.errors import ModelFileError
-from shoal.integrations.nequip.weights import flat_shapes, to_ours
+from shoal.integrations.nequip import allegro_weights
+from shoal.integrations.nequip.weights import to_ours
 from shoal.testing import close
 
 ROOT = Path(__file__).parents[2]
-REFERENCE = json.loads(Path(__file__).with_name("upstream_reference.json").read_text())
+MODULES = {"NequIP": "upstream", "Allegro": "allegro"}
+FAMILIES = pytest.mark.parametrize("family", [NEQUIP, ALLEGRO], ids=lambda family: family.name)
+EVERY_CASE = pytest.mark.parametrize(
+    ("family", "name"),
+    [
+        pytest.param(family, name, id=f"{family.name}, {name}")
+        for family in (NEQUIP, ALLEGRO)
+        for name in family.committed
+    ],
+)
+REFERENCES = {
+    family: json.loads(Path(__file__).with_name(f"{module}_reference.json").read_text())
+    for family, module in MODULES.items()
+}
 
 
 def run_upstream(module: str) -> Any:
@@ -31,16 +46,17 @@ def run_upstream(module: str) -> Any:
     return json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
 
 
-def test_the_reference_holds_every_case() -> None:
-    assert {name: case["settings"] for name, case in REFERENCE["cases"].items()} == COMMITTED
+@FAMILIES
+def test_the_reference_holds_every_case(family: Family) -> None:
+    assert {name: case["settings"] for name, case in REFERENCES[family.name]["cases"].items()} == family.committed
 
 
-@pytest.mark.parametrize("name", COMMITTED)
-def test_equal_with_the_same_weights(name: str) -> None:
+@EVERY_CASE
+def test_equal_with_the_same_weights(family: Family, name: str) -> None:
     """Molecule, triclinic crystal, slab and a lone atom in one batch."""
-    case = REFERENCE["cases"][name]
-    config = NequIPConfig(**case["settings"])
-    model, atoms = ours(case["settings"], made_up(config)), systems(len(config.type_names))["mixed batch"]
+    case = REFERENCES[family.name]["cases"][name]
+    config = family.config(**case["settings"])
+    model, atoms = family.ours(case["settings"], family.made_up(config)), systems(len(config.type_names))["mixed batch"]
     found = predict(model, atoms)
     expected = {
         quantity: torch.from_numpy(np.array(case[quantity], dtype=float)).reshape(found[quantity].shape)
@@ -55,11 +71,11 @@ def test_equal_with_the_same_weights(name: str) -> None:
     assert all(values.abs().max() > 1e-2 for values in reference.values())
 
 
-@pytest.mark.parametrize("name", COMMITTED)
-def test_upstream_has_as_many_weights_as_the_layout_says(name: str) -> None:
-    case = REFERENCE["cases"][name]
-    shapes = flat_shapes(NequIPConfig(**case["settings"]))
-    assert sum(prod(shape) for shape in shapes.values()) == case["parameters"]
+@EVERY_CASE
+def test_upstream_has_as_many_weights_as_the_layout_says(family: Family, name: str) -> None:
+    case = REFERENCES[family.name]["cases"][name]
+    weights = family.made_up(family.config(**case["settings"]))
+    assert sum(values.numel() for values in weights.values()) == case["parameters"]
 
 
 class TestWeightsThatDoNotFit:
@@ -79,6 +95,16 @@ class TestWeightsThatDoNotFit:
         with pytest.raises(ModelFileError, match=r"edge_mlp.mlp.0.weight' has shape \(8, 8\)"):
             to_ours(weights, other)
 
+    def test_so_it_is_for_allegro(self) -> None:
+        config = AllegroConfig(**allegro_cases.COMMITTED["defaults"])
+        weights = allegro_cases.made_up(config)
+        other = config.model_copy(update={"path_channel_coupling": False})
+        with pytest.raises(ModelFileError, match=r"'allegro.tps.0.weights' has shape \(3, 15\).* says \(15,\)"):
+            allegro_weights.to_ours(weights, other)
+        del weights["allegro.tps.0.weights"]
+        with pytest.raises(ModelFileError, match="no tensor 'allegro.tps.0.weights'"):
+            allegro_weights.to_ours(weights, config)
+
 
 @pytest.mark.parametrize("given", [torch.empty(0), torch.tensor([[2.5]]), torch.tensor([[2.5], [2.5], [2.5]])])
 def test_energy_scales_and_shifts_are_none_one_or_one_per_type(given: torch.Tensor) -> None:
@@ -91,10 +117,11 @@ def test_energy_scales_and_shifts_are_none_one_or_one_per_type(given: torch.Tens
 
 
 @pytest.mark.peer
-def test_the_reference_is_what_nequip_says() -> None:
-    fresh = run_upstream("upstream_reference")
-    assert fresh["nequip"] == REFERENCE["nequip"]
-    for name, case in REFERENCE["cases"].items():
+@FAMILIES
+def test_the_reference_is_what_upstream_says(family: Family) -> None:
+    fresh, committed = run_upstream(f"{MODULES[family.name]}_reference"), REFERENCES[family.name]
+    assert fresh[family.packages[0]] == committed[family.packages[0]]
+    for name, case in committed["cases"].items():
         assert fresh["cases"][name]["settings"] == case["settings"]
         for quantity in QUANTITIES:
             actual, expected = (np.array(each[quantity], dtype=float) for each in (fresh["cases"][name], case))
@@ -104,9 +131,10 @@ def test_the_reference_is_what_nequip_says() -> None:
 
 @pytest.mark.peer
 @pytest.mark.slow
-def test_equal_over_the_whole_matrix(capsys: pytest.CaptureFixture[str]) -> None:
-    """Every option with every kind of features and systems, made-up weights and nequip's initial ones."""
-    result = run_upstream("upstream_equality")
+@FAMILIES
+def test_equal_over_the_whole_matrix(family: Family, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every option with every kind of features and systems, made-up weights and upstream's initial ones."""
+    result = run_upstream(f"{MODULES[family.name]}_equality")
     with capsys.disabled():
         print("\n", ", ".join(f"{name} {version}" for name, version in result["versions"].items()))
         print(table(result))
@@ -114,4 +142,4 @@ def test_equal_over_the_whole_matrix(capsys: pytest.CaptureFixture[str]) -> None
         assert all(row[quantity] <= 1e-10 for quantity in QUANTITIES), label
         assert row["smallest force"] > 1e-2, label
     assert all(row[GRADIENTS] <= 1e-8 for row in result["rows"].values() if GRADIENTS in row)
-    assert sum(GRADIENTS in row for row in result["rows"].values()) > len(COMMITTED) / 2
+    assert sum(GRADIENTS in row for row in result["rows"].values()) > len(family.committed) / 2

@@ -7,7 +7,7 @@ import torch
 from tests.architectures.upstream_systems import Systems
 from torch import Tensor, nn
 
-from shoal.architectures import NequIPConfig
+from shoal.architectures import ArchitectureConfig, NequIPConfig
 from shoal.integrations.nequip.weights import bare_name
 
 QUANTITIES = ("energy", "atomic_energy", "forces", "stress", "virial")
@@ -56,12 +56,12 @@ def build(settings: Mapping[str, Any], seed: int = 1) -> nn.Module:
         per_type_energy_shifts=shifts,
         per_type_energy_scales_trainable=config.scales_trainable,
         per_type_energy_shifts_trainable=config.shifts_trainable,
-        pair_potential=_zbl(config),
+        pair_potential=pair_potential(config),
         **arguments,
     )
 
 
-def _zbl(config: NequIPConfig) -> dict[str, Any] | None:
+def pair_potential(config: ArchitectureConfig) -> dict[str, Any] | None:
     if config.zbl is None:
         return None
     species = config.zbl.species or {name: name for name in config.type_names}

@@ -9,19 +9,20 @@ import argparse
 import json
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import version
 from math import isnan
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from tests.architectures import upstream
-from tests.architectures.upstream_cases import EVERY_KIND, MATRIX, Settings, deviations, ours, predict
+from tests.architectures.upstream_cases import COMMITTED, EVERY_KIND, MATRIX, Settings, deviations, ours, predict
 from tests.architectures.upstream_systems import SYSTEMS, Systems, systems
 from tests.architectures.upstream_weights import made_up
 from torch import Tensor, nn
 
-from shoal.architectures import NequIP, NequIPConfig
+from shoal.architectures import ArchitectureConfig, AtomicEnergyModel, NequIPConfig
 from shoal.integrations.nequip.weights import to_ours
 
 GRADIENTS = "parameter gradients"
@@ -30,7 +31,38 @@ COLUMNS = (*upstream.QUANTITIES, GRADIENTS)
 Row = dict[str, float]
 
 
-def main() -> None:
+class Family(NamedTuple):
+    """An architecture of ours beside upstream's, and the settings in which they are compared."""
+
+    name: str
+    packages: tuple[str, ...]
+    config: type[ArchitectureConfig]
+    build: Callable[[Settings], nn.Module]
+    made_up: Callable[[Any], dict[str, Tensor]]
+    ours: Callable[[Settings, Mapping[str, Tensor]], AtomicEnergyModel]
+    to_ours: Callable[[Mapping[str, Tensor], Any], dict[str, Tensor]]
+    matrix: Mapping[str, list[Settings]]
+    every_kind: Mapping[str, Settings]
+    committed: Mapping[str, Settings]
+    script: str
+
+
+NEQUIP = Family(
+    "NequIP",
+    ("nequip", "e3nn", "torch"),
+    NequIPConfig,
+    upstream.build,
+    made_up,
+    ours,
+    to_ours,
+    MATRIX,
+    EVERY_KIND,
+    COMMITTED,
+    "tests.architectures.upstream_equality --write benchmarks/results/equality.md",
+)
+
+
+def main(family: Family = NEQUIP) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--write", type=Path)
     arguments = parser.parse_args()
@@ -39,50 +71,43 @@ def main() -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     set_global_state()
-    result = {"versions": versions(), "rows": compare()}
+    result = {"versions": {name: version(name) for name in family.packages}, "rows": compare(family)}
     json.dump(result, sys.stdout)
     if arguments.write:
-        arguments.write.write_text(page(result))
+        arguments.write.write_text(page(family, result))
 
 
-def versions() -> dict[str, str]:
-    import e3nn
-    import nequip
-
-    return {"nequip": nequip.__version__, "e3nn": e3nn.__version__, "torch": str(torch.__version__)}
-
-
-def compare() -> dict[str, Row]:
+def compare(family: Family) -> dict[str, Row]:
     """Per option, kind of features, kind of system and source of weights: the largest deviations, models compared,
     and the smallest of the models' largest forces (eV/A), so that equality is not that of zeros."""
-    rows: dict[str, Row] = {label: {} for label in (*MATRIX, *EVERY_KIND, *WEIGHTS, *SYSTEMS)}
-    for option, cases in MATRIX.items():
+    rows: dict[str, Row] = {label: {} for label in (*family.matrix, *family.every_kind, *WEIGHTS, *SYSTEMS)}
+    for option, cases in family.matrix.items():
         for settings in cases:
-            for labels, found in _of_model(settings):
+            for labels, found in _of_model(family, settings):
                 for label in (option, *labels):
                     _keep_worst(rows[label], found)
             rows[option]["models"] = rows[option].get("models", 0) + 1
     return rows
 
 
-def _of_model(settings: Settings) -> Iterator[tuple[tuple[str, ...], Row]]:
+def _of_model(family: Family, settings: Settings) -> Iterator[tuple[tuple[str, ...], Row]]:
     """Labels beside the option's, and deviations, for every source of weights and every kind of system."""
-    config, model = NequIPConfig(**settings), upstream.build(settings)
-    kind = next((name for name, chosen in EVERY_KIND.items() if chosen.items() <= settings.items()), "")
+    config, model = family.config(**settings), family.build(settings)
+    kind = next((name for name, chosen in family.every_kind.items() if chosen.items() <= settings.items()), "")
     initial = {name: parameter.detach().clone() for name, parameter in upstream.parameters(model).items()}
-    for source, weights in zip(WEIGHTS, (made_up(config), initial), strict=True):
+    for source, weights in zip(WEIGHTS, (family.made_up(config), initial), strict=True):
         upstream.put(model, weights)
-        mine = ours(settings, weights)
+        mine = family.ours(settings, weights)
         labels = (source, kind) if kind else (source,)
         for name, atoms in systems(len(config.type_names)).items():
             theirs = upstream.predict(model.eval(), atoms)
             found = deviations(predict(mine, atoms), theirs, atoms, mine)
             yield (*labels, name), {**found, "smallest force": theirs["forces"].abs().max().item()}
             if name == "mixed batch" and source == WEIGHTS[0] and (config.l_max == 2 or not kind):
-                yield (*labels, name), {GRADIENTS: _of_gradients(mine, model, atoms)}
+                yield (*labels, name), {GRADIENTS: _of_gradients(family, mine, model, atoms)}
 
 
-def _of_gradients(mine: NequIP, model: nn.Module, atoms: Systems) -> float:
+def _of_gradients(family: Family, mine: AtomicEnergyModel, model: nn.Module, atoms: Systems) -> float:
     """Largest deviation of the gradients of a loss in forces and energies; each tensor has its own scale."""
 
     def loss(results: Mapping[str, Tensor]) -> Tensor:
@@ -94,7 +119,7 @@ def _of_gradients(mine: NequIP, model: nn.Module, atoms: Systems) -> float:
         name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         for name, parameter in upstream.parameters(model).items()
     }
-    expected = to_ours(flat, mine.config)
+    expected = family.to_ours(flat, mine.config)
     loss(predict(mine, atoms, create_graph=True)).backward()
     worst, kept = 0.0, 0.0
     for name, parameter in mine.named_parameters():
@@ -132,9 +157,9 @@ def table(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def page(result: Mapping[str, Any]) -> str:
+def page(family: Family, result: Mapping[str, Any]) -> str:
     found = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-    return f"""# Shoal's NequIP beside nequip's
+    return f"""# Shoal's {family.name} beside nequip's
 
 Upstream: {found}; float64, one thread. The same weights in both models. Largest abs(ours - theirs) /
 max(1, largest value of that quantity in that system); energies are per atom, with the shifts taken off (eV), forces
@@ -143,7 +168,7 @@ builder, kinds of features, sources of weights, kinds of systems. Gradients: of 
 atom, in every parameter, scale by tensor. The last column is the smallest of the largest forces: nothing here is the
 equality of zeros.
 
-Made by `python -m tests.architectures.upstream_equality --write benchmarks/results/equality.md`.
+Made by `python -m {family.script}`.
 
 {table(result)}
 """

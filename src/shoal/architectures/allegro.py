@@ -1,4 +1,4 @@
-"""Allegro: strictly local equivariant features of edges (Musaelian et al., Nat. Commun. 14, 579 (2023), arXiv:2204.05249).
+"""Allegro: strictly local equivariance (Musaelian et al., Nat. Commun. 14, 579 (2023), arXiv:2204.05249).
 
 N atoms, E edges, T types, C channels.
 """
@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Generator, Tensor, nn
 
 from shoal.architectures.base import ArchitectureConfig, AtomicEnergyModel
-from shoal.nn import SCALAR, BesselBasis, Irrep, ScalarMLP, spherical_harmonics
-from shoal.nn.contraction import CONTRACTIONS, Contraction
+from shoal.nn import CONVOLUTIONS, SCALAR, BesselBasis, Irrep, ScalarMLP, spherical_harmonics
+from shoal.nn.contraction import Contraction
 from shoal.nn.harmonics import L_MAX, degree
 from shoal.nn.irreps import harmonic
 from shoal.nn.segments import segment_sum
@@ -118,13 +118,17 @@ def _coupled(irrep: Irrep, others: list[Irrep], natural: list[Irrep]) -> bool:
 
 
 class Allegro(AtomicEnergyModel):
-    """Atomic energies as sums of edge energies; an edge sees the other edges of its centre, nothing else."""
+    """Atomic energies as sums of edge energies; an edge sees the other edges of its centre, nothing else.
+
+    It has no convolution: the same code serves every member of `shoal.nn.convolution`.
+    """
 
     config: AllegroConfig
     neighbor_norm: Tensor
 
     def __init__(self, config: AllegroConfig, convolution: str = "reference") -> None:
         super().__init__(config)
+        assert convolution in CONVOLUTIONS, convolution
         generator = Generator().manual_seed(config.seed)
         dtype, size, channels = config.dtype, config.num_scalar_features, config.num_tensor_features
         weights = config.surroundings_weights * channels
@@ -137,7 +141,7 @@ class Allegro(AtomicEnergyModel):
         self.projection = ScalarMLP([size, size + weights], dtype, generator)
         self.layers = nn.ModuleList()
         for n, (before, after) in enumerate(pairwise(layer_irreps(config))):
-            contraction = CONTRACTIONS[convolution](
+            contraction = Contraction(
                 before, config.l_max, after, channels, config.path_channel_coupling, dtype, generator
             )
             outputs = size + (weights if n < config.num_layers - 1 else 0)

@@ -21,13 +21,20 @@ from shoal.nn.contraction import coupling_paths
 ORDERS = "radial_chemical_embed.bessel_encode.bessel_weights"
 
 
+Convert = Callable[[Tensor], Tensor]
+
+
+def _as_is(weight: Tensor) -> Tensor:
+    return weight
+
+
 class _Tensor(NamedTuple):
     """A trained tensor: its name and shape upstream, its name here, the way from one to the other."""
 
     name: str
     shape: tuple[int, ...]
     ours: str
-    convert: Callable[[Tensor], Tensor] = Tensor.clone
+    convert: Convert = _as_is
 
 
 def flat_shapes(config: AllegroConfig) -> dict[str, tuple[int, ...]]:
@@ -60,8 +67,8 @@ def _tensors(config: AllegroConfig) -> list[_Tensor]:
     """All but Bessel orders, scales and shifts, which upstream may keep as buffers."""
     size, channels = config.num_scalar_features, config.num_tensor_features
     degrees, weights = config.l_max + 1, config.surroundings_weights
-    by_degree = _Columns(0, degrees, channels)
-    latent_columns = _Columns(size, weights, channels)
+    by_degree = _by_degree(0, degrees, channels)
+    latent_columns = _by_degree(size, weights, channels)
     tensors = _embedding(config)
     sizes = [config.embedding_size, *[config.scalar_embed_mlp_width] * config.scalar_embed_mlp_depth, size]
     nonlinearity = config.scalar_embed_mlp_nonlinearity
@@ -74,7 +81,7 @@ def _tensors(config: AllegroConfig) -> list[_Tensor]:
         last = n == config.num_layers - 1
         outputs = size if last else size + weights * channels
         sizes = [(n + 1) * size + channels, *[config.allegro_mlp_width] * config.allegro_mlp_depth, outputs]
-        columns = Tensor.clone if last else latent_columns
+        columns = _as_is if last else latent_columns
         nonlinearity = config.allegro_mlp_nonlinearity
         tensors += _mlp(f"allegro.latents.{n}", f"layers.{n}.latent", sizes, nonlinearity, columns)
     sizes = [(config.num_layers + 1) * size, *[config.readout_mlp_width] * config.readout_mlp_depth, 1]
@@ -111,16 +118,14 @@ def _product(config: AllegroConfig, n: int, n_paths: int) -> _Tensor:
     )
 
 
-class _Columns(NamedTuple):
+def _by_degree(kept: int, degrees: int, channels: int) -> Convert:
     """The first `kept` columns as they are, the others from (channel, degree) to (degree, channel)."""
 
-    kept: int
-    degrees: int
-    channels: int
+    def convert(weight: Tensor) -> Tensor:
+        others = weight[:, kept:].unflatten(1, (channels, degrees)).transpose(1, 2).flatten(1)
+        return torch.cat([weight[:, :kept], others], dim=1)
 
-    def __call__(self, weight: Tensor) -> Tensor:
-        others = weight[:, self.kept :].unflatten(1, (self.channels, self.degrees)).transpose(1, 2).flatten(1)
-        return torch.cat([weight[:, : self.kept], others], dim=1)
+    return convert
 
 
 def _mlp(
@@ -128,7 +133,7 @@ def _mlp(
     ours: str,
     sizes: list[int],
     nonlinearity: str | None,
-    last: Callable[[Tensor], Tensor] = Tensor.clone,
+    last: Convert = _as_is,
 ) -> list[_Tensor]:
     """Layers of a network, `last` the conversion of the last; upstream names those of a deep linear one otherwise."""
     n_layers = len(sizes) - 1
@@ -138,7 +143,7 @@ def _mlp(
             f"{name}.mlp.weights.{k}" if deep_linear else f"{name}.mlp.{2 * k}.weight",
             shape,
             f"{ours}.weights.{k}",
-            last if k == n_layers - 1 else Tensor.clone,
+            last if k == n_layers - 1 else _as_is,
         )
         for k, shape in enumerate(pairwise(sizes))
     ]
