@@ -1,0 +1,89 @@
+"""A compiled file gives here what upstream's own model, alone, and upstream's own calculator say (nequip 0.19.1)."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.potentials.make_nequip_files import BATCHES, MODELS
+from tests.potentials.nequip_structures import STRUCTURES
+
+import shoal
+from shoal import BatchCalculator
+from shoal.testing import close
+
+ROOT = Path(__file__).parents[2]
+PYTHON = ROOT / ".venv-peers" / "nequip" / "bin" / "python"
+QUANTITIES = ("energy", "atomic_energy", "forces", "virial", "stress")
+
+pytestmark = [pytest.mark.peer, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("upstream")
+    command = [PYTHON, "-m", "tests.potentials.make_nequip_files", folder]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr[-3000:]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reference(files: Path) -> dict[str, Any]:
+    return json.loads((files / "reference.json").read_text())["models"]
+
+
+def calculator(files: Path, reference: dict[str, Any], model: str) -> BatchCalculator:
+    species = reference[model]["species"]
+    return shoal.load(files / f"{model}.nequip.pt2", chemical_species_to_atom_type_map=species)
+
+
+def test_nothing_of_nequip_is_imported(files: Path) -> None:
+    code = f"""
+import shoal, sys
+shoal.load({str(files / "cutoffs.nequip.pt2")!r}, chemical_species_to_atom_type_map=True)
+print(*[name for name in sys.modules if name.split(".")[0] in ("nequip", "allegro", "e3nn", "torch_sim")])
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == []
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("case", STRUCTURES)
+def test_a_batch_equals_upstream_s_model_on_each_structure(
+    model: str, case: str, files: Path, reference: dict[str, Any]
+) -> None:
+    state = shoal.io.atoms_to_state(STRUCTURES[case]())
+    results = calculator(files, reference, model)(state, QUANTITIES)
+    offsets = state.offsets.tolist()
+    for s, expected in enumerate(reference[model]["alone"][case]):
+        rows = slice(offsets[s], offsets[s + 1])
+        close(results["energy"][s], expected["energy"], 1e-10)
+        close(results["atomic_energy"][rows], expected["atomic_energy"], 1e-10)
+        close(results["forces"][rows], expected["forces"], 1e-10)
+        close(results["virial"][s], expected["virial"], 1e-10)
+        stress = torch.tensor(expected["stress"], dtype=torch.float64)
+        torch.testing.assert_close(results["stress"][s], stress, rtol=0, atol=1e-10, equal_nan=True)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("case", BATCHES)
+def test_the_same_file_in_upstream_s_torch_sim_calculator(
+    model: str, case: str, files: Path, reference: dict[str, Any]
+) -> None:
+    results = calculator(files, reference, model)(shoal.io.atoms_to_state(BATCHES[case]))
+    expected = reference[model]["torch_sim"][case]
+    assert set(expected) == {"energy", "forces", "stress"}
+    for name, values in expected.items():
+        close(results[name], values, 1e-10)
+
+
+def test_cutoffs_per_pair_of_types_are_those_of_the_file(files: Path, reference: dict[str, Any]) -> None:
+    potential = calculator(files, reference, "cutoffs").potential
+    assert potential.metadata.cutoffs == ((4.0, 3.1), (3.6, 2.9))
+    assert calculator(files, reference, "any").potential.metadata.cutoffs is None
