@@ -99,6 +99,27 @@ def test_an_override_that_cannot_be_applied_is_quoted(override: str, message: st
         load_config(GOOD, [override])
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.zbl=true", None),
+        ("model.zbl={species: {Si: Ge}, polynomial_cutoff_p: 5}", None),
+        ("model.per_edge_type_cutoff={Si: 4.0}", None),
+        ("model.mean_neighbors={Si: 4.0}", None),
+        ("model.zbl={species: {Ge: Ge}}", r"zbl\.species has types \['Ge'\], the model has \['Si'\]"),
+        ("model.zbl={speces: {Si: Si}}", r"unknown key model\.zbl\.speces"),
+        ("model.per_edge_type_cutoff={Ge: 4.0}", r"per_edge_type_cutoff: unknown type 'Ge'; there are \('Si',\)"),
+        ("model.mean_neighbors={Ge: 4.0}", r"mean_neighbors has types \['Ge'\], the model has \['Si'\]"),
+    ],
+)
+def test_settings_of_a_model_that_name_types_are_held_against_the_types(override: str, message: str | None) -> None:
+    if message is None:
+        load_config(GOOD, [override])
+    else:
+        with pytest.raises(ConfigError, match=message):
+            load_config(GOOD, [override])
+
+
 @pytest.mark.parametrize(("text", "message"), [(None, "no such file"), ("a: [", "no readable YAML"), ("3", "mapping")])
 def test_a_file_that_holds_no_configuration_is_named(tmp_path: Path, text: str | None, message: str) -> None:
     path = tmp_path / "broken.yaml"

@@ -90,8 +90,7 @@ class ModelConfig(BaseModel):
         """By the architecture's own rules; what needs the type names is checked where they are known."""
         if "type_names" in self.settings:
             raise ValueError("type_names belongs at the top of the configuration")
-        per_type = isinstance(self.settings.get("mean_neighbors", 1.0), dict | list | tuple)
-        self.build(("X",), {"mean_neighbors": 1.0} if per_type else {})
+        self.build(("X",), _without_types(self.settings))
         return self
 
     @property
@@ -190,6 +189,19 @@ class TrainConfig(Section):
                 f"the types are {', '.join(self.type_names)}"
             )
         return self
+
+
+def _without_types(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Stand-ins for those settings that name types, so that the others can be checked with the one type "X"."""
+    replaced: dict[str, Any] = {}
+    if isinstance(settings.get("mean_neighbors"), dict | list | tuple):
+        replaced["mean_neighbors"] = 1.0
+    if "per_edge_type_cutoff" in settings:
+        replaced["per_edge_type_cutoff"] = None
+    if settings.get("zbl"):
+        given = settings["zbl"]
+        replaced["zbl"] = {**(given if isinstance(given, dict) else {}), "species": {"X": "H"}}
+    return replaced
 
 
 def _as_tuple(value: Any) -> Any:
