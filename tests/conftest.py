@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -114,3 +115,17 @@ def scripted_water(water_package: Path) -> Path:
 def compiled_water(request: pytest.FixtureRequest) -> Path:
     """The float64 model of non-element types as a compiled file of each mode."""
     return request.getfixturevalue(f"{request.param}_water")
+
+
+ROOT = Path(__file__).parents[1]
+NEQUIP_PYTHON = ROOT / ".venv-peers" / "nequip" / "bin" / "python"
+
+
+@pytest.fixture(scope="session")
+def nequip_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with small models that nequip compiled, and what nequip itself says of structures (some minutes)."""
+    folder = tmp_path_factory.mktemp("nequip")
+    command = [NEQUIP_PYTHON, "-m", "tests.potentials.make_nequip_files", folder]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr[-3000:]
+    return folder

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from ase.build import bulk
 from ase.io import write
+from tests.potentials.nequip_standin import write_torchscript
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -31,6 +32,7 @@ def workplace(
     for source in (silicon_package, native_silicon, scripted_silicon):
         shutil.copy(source, tmp_path / source.name)
         shutil.copy(source, tmp_path / "demo-out" / source.name)
+    write_torchscript(tmp_path / "silicon.nequip.pth")
     shutil.copy(ROOT / "src" / "shoal" / "demo" / "data" / "silicon.xyz", tmp_path / "silicon.xyz")
     write(tmp_path / "structures" / "a.xyz", [bulk("Si", cubic=True), bulk("Si")])
     monkeypatch.chdir(tmp_path)

@@ -191,3 +191,10 @@ def test_info_says_what_is_in_a_torchscript_file(scripted: Path) -> None:
     assert content["kind"] == "NequIP's compiled model (TorchScript)"
     assert (content["type_names"], content["cutoff"], content["device"]) == (("Si", "C"), 4.0, "any")
     assert (content["target"], content["runs_here"]) == ("batch", "yes")
+
+
+def test_a_nequip_package_is_refused_with_the_command_that_imports_it(tmp_path: Path) -> None:
+    path = tmp_path / "model.nequip.zip"
+    path.write_bytes(b"PK")
+    with pytest.raises(ModelFileError, match=r"shoal import-nequip .*model\.nequip\.zip OUT\.shoal --trust"):
+        shoal.load(path)

@@ -17,36 +17,25 @@ import shoal
 from shoal import BatchCalculator
 from shoal.testing import close
 
-ROOT = Path(__file__).parents[2]
-PYTHON = ROOT / ".venv-peers" / "nequip" / "bin" / "python"
 QUANTITIES = ("energy", "atomic_energy", "forces", "virial", "stress")
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("upstream")
-    command = [PYTHON, "-m", "tests.potentials.make_nequip_files", folder]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr[-3000:]
-    return folder
+def reference(nequip_files: Path) -> dict[str, Any]:
+    return json.loads((nequip_files / "reference.json").read_text())["models"]
 
 
-@pytest.fixture(scope="module")
-def reference(files: Path) -> dict[str, Any]:
-    return json.loads((files / "reference.json").read_text())["models"]
-
-
-def calculator(files: Path, reference: dict[str, Any], model: str) -> BatchCalculator:
+def calculator(nequip_files: Path, reference: dict[str, Any], model: str) -> BatchCalculator:
     species = reference[model]["species"]
-    return shoal.load(files / f"{model}.nequip.pt2", chemical_species_to_atom_type_map=species)
+    return shoal.load(nequip_files / f"{model}.nequip.pt2", chemical_species_to_atom_type_map=species)
 
 
-def test_nothing_of_nequip_is_imported(files: Path) -> None:
+def test_nothing_of_nequip_is_imported(nequip_files: Path) -> None:
     code = f"""
 import shoal, sys
-shoal.load({str(files / "cutoffs.nequip.pt2")!r}, chemical_species_to_atom_type_map=True)
+shoal.load({str(nequip_files / "cutoffs.nequip.pt2")!r}, chemical_species_to_atom_type_map=True)
 print(*[name for name in sys.modules if name.split(".")[0] in ("nequip", "allegro", "e3nn", "torch_sim")])
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -56,10 +45,10 @@ print(*[name for name in sys.modules if name.split(".")[0] in ("nequip", "allegr
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("case", STRUCTURES)
 def test_a_batch_equals_upstream_s_model_on_each_structure(
-    model: str, case: str, files: Path, reference: dict[str, Any]
+    model: str, case: str, nequip_files: Path, reference: dict[str, Any]
 ) -> None:
     state = shoal.io.atoms_to_state(STRUCTURES[case]())
-    results = calculator(files, reference, model)(state, QUANTITIES)
+    results = calculator(nequip_files, reference, model)(state, QUANTITIES)
     offsets = state.offsets.tolist()
     for s, expected in enumerate(reference[model]["alone"][case]):
         rows = slice(offsets[s], offsets[s + 1])
@@ -74,16 +63,16 @@ def test_a_batch_equals_upstream_s_model_on_each_structure(
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("case", BATCHES)
 def test_the_same_file_in_upstream_s_torch_sim_calculator(
-    model: str, case: str, files: Path, reference: dict[str, Any]
+    model: str, case: str, nequip_files: Path, reference: dict[str, Any]
 ) -> None:
-    results = calculator(files, reference, model)(shoal.io.atoms_to_state(BATCHES[case]))
+    results = calculator(nequip_files, reference, model)(shoal.io.atoms_to_state(BATCHES[case]))
     expected = reference[model]["torch_sim"][case]
     assert set(expected) == {"energy", "forces", "stress"}
     for name, values in expected.items():
         close(results[name], values, 1e-10)
 
 
-def test_cutoffs_per_pair_of_types_are_those_of_the_file(files: Path, reference: dict[str, Any]) -> None:
-    potential = calculator(files, reference, "cutoffs").potential
+def test_cutoffs_per_pair_of_types_are_those_of_the_file(nequip_files: Path, reference: dict[str, Any]) -> None:
+    potential = calculator(nequip_files, reference, "cutoffs").potential
     assert potential.metadata.cutoffs == ((4.0, 3.1), (3.6, 2.9))
-    assert calculator(files, reference, "any").potential.metadata.cutoffs is None
+    assert calculator(nequip_files, reference, "any").potential.metadata.cutoffs is None

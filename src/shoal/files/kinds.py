@@ -26,6 +26,11 @@ def model_kind(path: str | Path) -> Kind:
     for ending, kind in ENDINGS.items():
         if path.name.endswith(ending):
             return kind
+    if path.name.endswith(".nequip.zip"):
+        raise ModelFileError(
+            f"{path}: a NequIP package holds code, which Shoal does not run; make a package of it where nequip is "
+            f"installed: shoal import-nequip {path} OUT.shoal --trust"
+        )
     raise ModelFileError(
         f"{path}: unknown kind of model file; Shoal opens {', '.join('*' + e for e in ENDINGS)}; rename it if it is one"
     )
