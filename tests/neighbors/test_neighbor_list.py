@@ -85,6 +85,15 @@ def test_pairs_are_those_of_ase(backend: str, name: str, cutoff: float) -> None:
     assert pairs(neighbor_list(atoms_to_state(atoms), cutoff, backend=backend)) == ase_pairs(atoms, cutoff)
 
 
+@pytest.mark.parametrize("n_systems", [1, 3])
+@pytest.mark.parametrize("backend", CPU_BACKENDS)
+def test_native_code_can_take_the_list_as_it_is(backend: str, n_systems: int) -> None:
+    neighbors = neighbor_list(atoms_to_state([bulk("Si", cubic=True)] * n_systems), 4.0, backend=backend)
+    assert neighbors.edge_index.is_contiguous()
+    assert neighbors.shifts.is_contiguous()
+    assert neighbors.edge_index.dtype == neighbors.shifts.dtype == torch.int64
+
+
 @pytest.mark.parametrize("backend", CPU_BACKENDS)
 def test_a_mixed_batch_has_the_pairs_of_each_system_and_no_others(backend: str) -> None:
     state = atoms_to_state(list(STRUCTURES.values()))

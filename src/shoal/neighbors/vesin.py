@@ -28,6 +28,6 @@ def vesin_pairs(state: SimState, cutoff: float) -> Pairs:
         shifts.append(images.astype(np.int64))
     if not indices:
         return Pairs.empty()
-    if len(indices) == 1:
-        return Pairs(torch.from_numpy(np.ascontiguousarray(indices[0])), torch.from_numpy(shifts[0]))
-    return Pairs(torch.from_numpy(np.concatenate(indices, axis=1)), torch.from_numpy(np.concatenate(shifts)))
+    edge_index = np.empty((2, sum(map(len, shifts))), dtype=np.int64)  # row by row, which concatenate would not make
+    np.concatenate(indices, axis=1, out=edge_index)
+    return Pairs(torch.from_numpy(edge_index), torch.from_numpy(np.concatenate(shifts)))

@@ -6,6 +6,7 @@ N atoms, E edges, S systems.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -48,7 +49,7 @@ class CompiledPotential(FilePotential):
             raise ModelFileError(f"{path}: its inputs or outputs are not those of this version; compile it again")
         self._run = _load(self.path, self.metadata, self._device)
 
-    @property
+    @cached_property
     def capabilities(self) -> Capabilities:
         return self.metadata.capabilities.model_copy(update={"supported_devices": (self.metadata.device,)})
 
@@ -70,12 +71,13 @@ class CompiledPotential(FilePotential):
             "system_index": state.system_index,
             "energy_weights": weights,
         }
-        if min(n_atoms, n_systems, neighbors.n_edges) < 2:
+        ghost = min(n_atoms, neighbors.n_edges) < 2  # one system is computed as many are, which compiling checks
+        if ghost:
             inputs = with_ghost(inputs, self.cutoff)
         with torch.no_grad():
             outputs = self._run(self._checked(inputs, _FORMS))
         named = dict(zip(OUTPUTS, outputs, strict=True))
-        return without_ghost(named, n_atoms, n_systems)
+        return without_ghost(named, n_atoms, n_systems) if ghost else named
 
 
 def _load(path: Path, metadata: CompiledMetadata, device: torch.device) -> Runner:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from importlib import import_module
 from math import inf
 from pathlib import Path
@@ -50,7 +51,7 @@ class CompiledNequIP(FilePotential):
             self._cutoffs = torch.tensor(self.metadata.cutoffs, dtype=torch.float64, device=self.device)
         self._run = _load(self.path, self.metadata, self.device)
 
-    @property
+    @cached_property
     def capabilities(self) -> Capabilities:
         """The file does not tell how many layers it has, so its interaction range is not bounded."""
         return Capabilities(

@@ -14,6 +14,7 @@ from shoal.state import SimState
 MOST_ATOMS = 200
 N_MADE_UP = 12
 RATTLE = 0.05
+Frame = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def reference_structures(
@@ -53,7 +54,7 @@ def reference_structures(
 
 def _rattled(
     example: Mapping[str, torch.Tensor], generator: torch.Generator
-) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]]:
+) -> list[Frame]:
     positions = example["pos"].to(torch.float64)
     types = example["atom_types"].flatten().to(torch.int64)
     pbc = example.get("pbc", torch.zeros(3)).flatten().bool()
