@@ -164,21 +164,26 @@ class Allegro(AtomicEnergyModel):
         norm = self.neighbor_norm[atom_types]
         harmonics = spherical_harmonics(directions, config.l_max)
         embedded = self.scalar_embed(self.embedding(x, edge_index, atom_types))
-        tensors = weighed(harmonics, self._weights(self.tensor_embed(embedded), config.l_max + 1))
+        tensors = self._weighed(harmonics, self.tensor_embed(embedded), config.l_max + 1)
         scalars: list[Tensor] = []
         latents = self.projection(embedded)
         for layer in self.layers:
             new, weights = latents.tensor_split([config.num_scalar_features], dim=1)
             scalars.append(new)
-            summands = weighed(harmonics, self._weights(weights, config.surroundings_weights))
+            summands = self._weighed(harmonics, weights, config.surroundings_weights)
             surroundings = segment_sum(summands, centre, atom_types.shape[0]) * norm[:, None, None]
             tensors, latents = layer(tensors, surroundings, scalars, centre)
         edge_energies = self.readout(torch.cat([*scalars, latents], dim=1))[:, 0]
         # an edge's energy moves two atoms: unit variance of forces needs the 1 / sqrt 2
         return segment_sum(edge_energies, centre, atom_types.shape[0]) * (norm / sqrt(2))
 
-    def _weights(self, flat: Tensor, n_degrees: int) -> Tensor:
-        return flat.unflatten(1, (n_degrees, self.config.num_tensor_features))
+    def _weighed(self, harmonics: Tensor, weights: Tensor, n_weights: int) -> Tensor:
+        """(E, (l_max + 1)^2, C): harmonics times their channels' weights, one per degree or one for all of them."""
+        by_degree = weights.unflatten(1, (n_weights, self.config.num_tensor_features))
+        if n_weights == 1:
+            return harmonics[:, :, None] * by_degree
+        parts = [degree(harmonics, l)[:, :, None] * by_degree[:, l, None] for l in range(n_weights)]
+        return torch.cat(parts, dim=1)
 
 
 class AllegroLayer(nn.Module):
@@ -194,14 +199,6 @@ class AllegroLayer(nn.Module):
         """Tensor features (E, d, C) after the layer, and its latent features (E, ...)."""
         tensors = self.contraction(tensors, surroundings, centre)
         return tensors, self.latent(torch.cat([*scalars, tensors[:, 0]], dim=1))
-
-
-def weighed(harmonics: Tensor, weights: Tensor) -> Tensor:
-    """(E, (l_max + 1)^2, C): harmonics (E, (l_max + 1)^2) times weights (E, l_max + 1 or 1, C) of their degrees."""
-    if weights.shape[1] == 1:
-        return harmonics[:, :, None] * weights
-    parts = [degree(harmonics, l)[:, :, None] * weights[:, l, None] for l in range(weights.shape[1])]
-    return torch.cat(parts, dim=1)
 
 
 def _embedding(config: AllegroConfig, generator: Generator) -> BesselEmbedding | SplineEmbedding:
