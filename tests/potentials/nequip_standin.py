@@ -93,12 +93,12 @@ def write_torchscript(path: Path, model: nn.Module | None = None) -> Path:
     return path
 
 
-def write_native(path: Path) -> Path:
+def write_native(path: Path, device: str = "cpu") -> Path:
     """A `.nequip.pt2`: metadata beside the code, by the compiler itself."""
     from torch.export import Dim, export
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    inputs = (
+    tensors = (
         torch.rand(6, 3, dtype=torch.float64),
         torch.tensor([[0, 1, 1, 3, 4], [1, 0, 2, 4, 3]]),
         torch.tensor([0, 1, 0, 1, 0, 0]),
@@ -107,11 +107,12 @@ def write_native(path: Path) -> Path:
         torch.tensor([0, 0, 0, 1, 1, 1]),
         torch.tensor([3, 3]),
     )
+    inputs = tuple(tensor.to(device) for tensor in tensors)
     atoms, edges, systems = (Dim(name, min=2, max=2**40) for name in ("atoms", "edges", "systems"))
     sizes = ({0: atoms}, {1: edges}, {0: atoms}, {0: systems}, {0: edges}, {0: atoms}, {0: systems})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        graph = make_fx(_Listed(), tracing_mode="symbolic", _allow_non_fake_inputs=True)(*inputs)
+        graph = make_fx(_Listed().to(device), tracing_mode="symbolic", _allow_non_fake_inputs=True)(*inputs)
         program = export(graph, inputs, dynamic_shapes=sizes, strict=False)
         options = {"aot_inductor.metadata": STRINGS | FIELDS}
         torch._inductor.aoti_compile_and_package(program, package_path=str(path), inductor_configs=options)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from tests.potentials.nequip_standin import R_MAX, SHIFT, by_hand, changed, write_native, write_torchscript
+from tests.potentials.nequip_standin import R_MAX, SHIFT, STRINGS, by_hand, changed, write_native, write_torchscript
 from tests.potentials.nequip_structures import STRUCTURES, crystal, molecule
 
 import shoal
@@ -55,6 +57,21 @@ def test_numbers_are_those_of_the_formula(case: str, calculator: BatchCalculator
             close(results["stress"][s], -expected["virial"] / volume, 1e-12)
         else:
             assert torch.isnan(results["stress"][s]).all()
+
+
+@pytest.mark.gpu
+def test_numbers_on_a_gpu_are_those_of_the_formula(standin: Path) -> None:
+    if standin.name.endswith(".pt2"):
+        standin = write_native(standin.with_name("cuda.nequip.pt2"), "cuda")
+    calculator = shoal.load(standin, device="cuda:0", chemical_species_to_atom_type_map=True)
+    for structures in (STRUCTURES["mixed batch"](), STRUCTURES["no edges at all"]()):
+        state = shoal.io.atoms_to_state(structures, device="cuda:0")
+        results = calculator(state, ALL)
+        expected = [by_hand(atoms) for atoms in structures]
+        for name in ("energy", "virial"):
+            close(results[name], np.stack([values[name] for values in expected]), 1e-12)
+        for name in ("atomic_energy", "forces"):
+            close(results[name], np.concatenate([values[name] for values in expected]), 1e-12)
 
 
 def test_an_atom_alone_has_its_shift_and_no_force(calculator: BatchCalculator) -> None:
@@ -179,6 +196,18 @@ def test_loading_and_running_changes_no_global_state(standin: Path) -> None:
 def test_a_file_stays_on_the_device_it_was_loaded_on(standin: Path) -> None:
     with pytest.raises(InputError, match="load it again for meta"):
         CompiledNequIP(standin).to("meta")
+
+
+def test_native_code_that_takes_other_tensors_is_refused(native_silicon: Path, tmp_path: Path) -> None:
+    """An older file, which does not name its fields, of a target that Shoal does not run."""
+    path = tmp_path / "older.nequip.pt2"
+    strings = {**STRINGS, "AOTI_DEVICE_KEY": "cpu"}
+    with zipfile.ZipFile(native_silicon) as source, zipfile.ZipFile(path, "w") as target:
+        for info in source.infolist():
+            data = source.read(info)
+            target.writestr(info, json.dumps(strings) if info.filename.endswith("_metadata.json") else data)
+    with pytest.raises(ModelFileError, match=r"takes 7 tensors and gives 5; expected were 7 and 4; .*nequip-compile"):
+        shoal.load(path)
 
 
 def test_a_model_without_forces_is_refused(tmp_path: Path) -> None:
