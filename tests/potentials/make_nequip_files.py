@@ -1,6 +1,6 @@
 """Small models of nequip, compiled by nequip, and what nequip itself says of structures. Run where nequip is.
 
-python -m tests.potentials.make_nequip_files OUT    writes OUT/NAME.nequip.pt2 and OUT/reference.json
+python -m tests.potentials.make_nequip_files OUT    writes OUT/NAME.nequip.pt2, NAME.nequip.pth, reference.json
 """
 
 from __future__ import annotations
@@ -75,6 +75,19 @@ def compile_as_nequip_does(model: torch.nn.Module, atoms: Atoms, prepare: Any, o
     )
 
 
+def script_as_nequip_does(settings: dict[str, Any], out: Path) -> None:
+    """nequip-compile refuses TorchScript on torch >= 2.10; what it calls before that still writes it."""
+    import e3nn
+    from nequip.model import NequIPGNNModel
+    from nequip.model.inference_models.torchscript import save_torchscript_model
+
+    before = e3nn.get_optimization_defaults()
+    e3nn.set_optimization_defaults(jit_mode="script")
+    model = NequIPGNNModel(**COMMON, **settings).eval()
+    save_torchscript_model(model, {**model.metadata, "allow_tf32": "0"}, str(out), "cpu")
+    e3nn.set_optimization_defaults(**before)
+
+
 def alone(model: torch.nn.Module, atoms: Atoms, prepare: Any) -> dict[str, Any]:
     """Upstream's eager model on one structure by itself."""
     out = model(prepare(atoms))
@@ -125,6 +138,7 @@ def main(folder: Path) -> None:
         assert graph_model.R_MAX_KEY in model.metadata
         out = folder / f"{name}.nequip.pt2"
         compile_as_nequip_does(model, crystal() * (1, 2, 1), prepare, out)
+        script_as_nequip_does(settings, folder / f"{name}.nequip.pth")
         reference["models"][name] = {
             "species": mapping,
             "alone": {case: [alone(model, atoms, prepare) for atoms in make()] for case, make in STRUCTURES.items()},
