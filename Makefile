@@ -12,6 +12,7 @@ help:
 	@echo "make demo      train, package, compile and evaluate a silicon potential; writes demo-out/report.html"
 	@echo "make test      the tests a change must pass (about 10 minutes on 2 cores)"
 	@echo "make test-all  these, the slow ones and those against other programs (builds make peers first)"
+	@echo "               ARGS=\"...\" goes to pytest: make test-all ARGS=\"-k equal -s\""
 	@echo "make test-gpu  the tests that need a CUDA device"
 	@echo "make lint      ruff and mypy          make format  let ruff mend what it can"
 	@echo "make docs      the manual in docs/_build/html"
@@ -34,13 +35,13 @@ demo: venv
 	$(BIN)/shoal demo
 
 test: venv
-	$(BIN)/python -m pytest -m "not slow and not peer and not gpu"
+	$(BIN)/python -m pytest -m "not slow and not peer and not gpu" $(ARGS)
 
 test-all: venv peers
-	$(BIN)/python -m pytest -m "not gpu"
+	$(BIN)/python -m pytest -m "not gpu" $(ARGS)
 
 test-gpu: venv
-	$(BIN)/python -m pytest -m gpu
+	$(BIN)/python -m pytest -m gpu $(ARGS)
 
 lint: venv
 	$(BIN)/ruff check src tests benchmarks examples docs peers

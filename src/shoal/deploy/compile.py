@@ -14,6 +14,7 @@ import torch
 from shoal.atomic import write_atomically
 from shoal.deploy.aotinductor import write_aotinductor
 from shoal.deploy.package import package
+from shoal.deploy.prove import compare_with_reference
 from shoal.deploy.torchscript import write_torchscript
 from shoal.deploy.verify import verify
 from shoal.devices import as_device
@@ -60,6 +61,7 @@ def compile_model(
     with tempfile.TemporaryDirectory(prefix="shoal-compile-") as scratch:
         content = _as_package(Path(model), Path(scratch))
         potential = LearnedPotential.from_package(content).to(device)
+        compare_with_reference(potential, content.reference, f"{model}: the model does not give the package's results")
         draft = Path(scratch) / out.name
         _write(mode, potential, device, draft)
         metadata = _metadata(content, potential, mode, target, device)

@@ -1,7 +1,4 @@
-"""From a checkpoint or package of nequip to a `.shoal` package with nequip's own numbers as its reference.
-
-N atoms, S systems.
-"""
+"""From a checkpoint or package of nequip to a `.shoal` package with nequip's own numbers as its reference."""
 
 from __future__ import annotations
 
@@ -17,13 +14,12 @@ from typing import Any
 import torch
 
 from shoal.deploy import package_potential
-from shoal.deploy.verify import TOLERANCE
+from shoal.deploy.prove import compare_with_reference
 from shoal.errors import ConfigError, InputError, MissingDependencyError, ModelFileError
 from shoal.files import file_sha256
 from shoal.files.reference import RESULTS, tensors_to_structures
 from shoal.integrations.nequip import allegro_weights, weights
 from shoal.integrations.nequip.settings import architecture_of
-from shoal.neighbors import neighbor_list
 from shoal.potentials import LearnedPotential
 
 ENDINGS = (".ckpt", ".nequip.zip")
@@ -61,14 +57,13 @@ def import_nequip(
         raise ModelFileError(f"{model}: its configuration has no equal here: {error}") from None
     potential.model.load_state_dict(_TO_OURS[spec.name](flat, potential.model.config))  # type: ignore[operator]
     structures, types = tensors_to_structures(reference)
-    results = {name: reference[name] for name in RESULTS}
-    differences = _compare(potential, structures, types, results)
+    differences = compare_with_reference(potential, reference, f"{model}: the imported model is not nequip's")
     package_potential(
         potential,
         out,
         structures,
         types,
-        results=results,
+        results={name: reference[name] for name in RESULTS},
         statistics=_statistics(potential),
         provenance={
             "imported_from": model.name,
@@ -139,27 +134,3 @@ def _statistics(potential: LearnedPotential) -> dict[str, Any]:
         "energy_scales": by_name(potential.model.scale_shift.scales.tolist()),
         "energy_shifts": by_name(potential.model.scale_shift.shifts.tolist()),
     }
-
-
-def _compare(
-    potential: LearnedPotential, structures: Any, types: torch.Tensor, results: Mapping[str, torch.Tensor]
-) -> dict[str, float]:
-    """Largest differences to upstream's results. Raises ModelFileError beyond the tolerance of the model's dtype."""
-    own = potential(structures, neighbor_list(structures, potential.cutoff), RESULTS, atom_types=types)
-    shifts = potential.model.scale_shift.shifts.detach()[types]
-    total = torch.zeros(structures.n_systems, dtype=torch.float64).index_add(0, structures.system_index, shifts)
-    worst = {}
-    for name in RESULTS:
-        a, b = own[name], results[name]
-        if name == "energy":
-            a, b = ((values - total) / structures.n_atoms_per_system for values in (a, b))
-        there = ~(a.isnan() & b.isnan())
-        difference, scale = float((a - b)[there].abs().max()), float(b[there].abs().max())
-        allowed = TOLERANCE[potential.model_dtype] * max(1.0, scale)
-        if not difference <= allowed:
-            raise ModelFileError(
-                f"the imported model's {name} differs from nequip's by {difference:.1e} (allowed {allowed:.1e}); "
-                "nothing was written"
-            )
-        worst[name] = difference
-    return worst

@@ -52,9 +52,7 @@ def reference_structures(
     return state, torch.cat([frame[1] for frame in frames])
 
 
-def _rattled(
-    example: Mapping[str, torch.Tensor], generator: torch.Generator
-) -> list[Frame]:
+def _rattled(example: Mapping[str, torch.Tensor], generator: torch.Generator) -> list[Frame]:
     positions = example["pos"].to(torch.float64)
     types = example["atom_types"].flatten().to(torch.int64)
     pbc = example.get("pbc", torch.zeros(3)).flatten().bool()
