@@ -19,7 +19,6 @@ from shoal.errors import ModelFileError, UnsupportedRequestError
 from shoal.files import NequIPMetadata, check_nequip_runs_here, read_nequip_metadata
 from shoal.files.nequip import INPUTS, OUTPUTS, compile_command
 from shoal.neighbors import NeighborList
-from shoal.potentials._derivatives import cell_volume
 from shoal.potentials._ghost import with_ghost, without_ghost
 from shoal.potentials._native import FilePotential, Forms, Runner, load_aotinductor, load_torchscript
 from shoal.state import SimState
@@ -93,7 +92,8 @@ class CompiledNequIP(FilePotential):
         outputs = {"atomic_energy": atomic_energy[:, 0], "energy": energy[:, 0], "forces": forces, "stress": stress}
         if neighbors.n_edges == 0:
             outputs = without_ghost(outputs, state.n_atoms, state.n_systems)
-        outputs["virial"] = -cell_volume(cell)[:, None, None] * outputs["stress"]
+        volume = torch.linalg.det(cell).abs()  # as the file has it, and in eager mode the cheapest way
+        outputs["virial"] = -volume[:, None, None] * outputs["stress"]
         if flat is not None:
             outputs["stress"] = torch.where(flat[:, None, None], torch.nan, outputs["stress"])
         return outputs
@@ -115,7 +115,7 @@ def _cell_with_volume(state: SimState) -> tuple[torch.Tensor, torch.Tensor | Non
     """
     if bool(state.pbc.all()):
         return state.cell, None
-    flat = cell_volume(state.cell) == 0
+    flat = torch.linalg.det(state.cell) == 0
     u, _, vh = torch.linalg.svd(torch.where(state.pbc[:, :, None], state.cell, 0.0))
     replaced = flat[:, None, None] & ~state.pbc[:, :, None]
     return torch.where(replaced, u @ vh, state.cell), flat
