@@ -90,7 +90,7 @@ ONE_OF_EACH = pytest.mark.parametrize(
     "case",
     [
         pytest.param(Case("nequip", {"l_max": 1}), id="nequip"),
-        pytest.param(Case("allegro", {"l_max": 2}), id="allegro"),
+        pytest.param(Case("allegro", {"l_max": 1}), id="allegro"),
         pytest.param(Case("allegro", {**SPLINE, "l_max": 1}), id="allegro, spline"),
     ],
 )
