@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -30,3 +34,21 @@ def cache_folder(name: str) -> Path | None:
     except OSError:
         return None
     return folder if os.access(folder, os.W_OK) else None
+
+
+@contextmanager
+def inductor_cache() -> Iterator[None]:
+    """Inductor's intermediate files go to Shoal's cache, or to a folder that vanishes if caching is off."""
+    folder = cache_folder("inductor")
+    temporary = None if folder is not None else tempfile.mkdtemp(prefix="shoal-inductor-")
+    before = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder or temporary)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TORCHINDUCTOR_CACHE_DIR"]
+        else:
+            os.environ["TORCHINDUCTOR_CACHE_DIR"] = before
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)

@@ -148,6 +148,9 @@ class TrainingConfig(Section):
     )
     seed: int = Field(default=0, ge=0, description="of the order of the batches")
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    compile: bool | Literal["auto"] = Field(
+        default="auto", description="compile the training step; auto: on a CPU, in long runs"
+    )
     progress: bool = Field(default=True, description="show progress on the terminal")
     logs: tuple[Literal["csv", "tensorboard"], ...] = ("csv", "tensorboard")
 

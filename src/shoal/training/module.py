@@ -14,7 +14,7 @@ from shoal.training.batches import Batch
 from shoal.training.checkpoints import BEST, LAST, write_checkpoint
 from shoal.training.logs import Logs
 from shoal.training.losses import residuals
-from shoal.training.predict import evaluate, predict
+from shoal.training.predict import evaluate
 from shoal.training.progress import Report, TrainingProgress
 from shoal.training.session import Best, Session
 
@@ -35,7 +35,7 @@ class TrainingModule(LightningModule):
         return _Epochs(self.session)
 
     def training_step(self, batch: Batch) -> torch.Tensor:
-        residual = residuals(predict(self.model, batch, create_graph=True), batch)
+        residual = residuals(self.session.predict(batch, create_graph=True), batch)
         self.session.errors.add(residual)
         return self.session.loss(residual)
 
@@ -91,7 +91,7 @@ class TrainingModule(LightningModule):
     def _validate(self) -> float:
         """Errors of the averaged weights on the validation data, into the history and the logs; their loss."""
         session, clock, weights = self.session, self.session.clock, self.session.config.training.loss
-        errors, _ = evaluate(self.model, session.val, session.average.parameters, session.device)
+        errors, _ = evaluate(session.predict, session.val, session.average.parameters, session.device)
         loss = errors.loss(weights)
         train_loss = session.errors.loss(weights)
         if not (isfinite(loss) and isfinite(train_loss)):

@@ -5,7 +5,7 @@ N atoms, S systems.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
@@ -14,6 +14,9 @@ from torch.func import functional_call
 from shoal.potentials._derivatives import energy_and_derivatives
 from shoal.training.batches import Batch, Batches
 from shoal.training.losses import Errors, residuals
+
+Predict = Callable[..., dict[str, torch.Tensor]]
+"""`predict` of one model: (batch, weights=None, *, create_graph=False)."""
 
 
 def predict(
@@ -39,7 +42,7 @@ def predict(
 
 
 def evaluate(
-    model: nn.Module, batches: Batches, weights: Mapping[str, torch.Tensor], device: torch.device
+    predict: Predict, batches: Batches, weights: Mapping[str, torch.Tensor], device: torch.device
 ) -> tuple[Errors, dict[str, tuple[torch.Tensor, torch.Tensor]]]:
     """Errors over all samples, and per quantity the labels and predictions, flat on the host.
 
@@ -49,7 +52,7 @@ def evaluate(
     pairs: dict[str, list[tuple[torch.Tensor, torch.Tensor]]] = {"energy": [], "forces": [], "stress": []}
     for members in batches.plan():
         batch = batches.collate(members).to(device)
-        values = predict(model, batch, weights)
+        values = predict(batch, weights)
         errors.add(residuals(values, batch))
         has = dict(zip(pairs, batch.labelled.unbind(1), strict=True))
         size = batch.n_atoms

@@ -110,9 +110,7 @@ def _prepare(config: TrainConfig, start: Path | None) -> tuple[Session, DataSet]
         _check_same_conditions(raw, data_hash, str(start))
     statistics = facts["statistics"]
     model = build(facts["architecture"], facts["model_config"])
-    model.set_scales_shifts(
-        list(statistics["energy_scales"].values()), list(statistics["energy_shifts"].values())
-    )
+    model.set_scales_shifts(list(statistics["energy_scales"].values()), list(statistics["energy_shifts"].values()))
     n_batches = len(batches.plan())
     per_batch = {name: count / n_batches for name, count in _label_counts(data.train).items()}
     loss = Loss(config.training.loss, per_batch)
@@ -217,6 +215,7 @@ def _fit(session: Session, output: Path, device: str, progress: bool | Report) -
         return "max_epochs"
     logs = Logs(output, session.config.training.logs, session.history)
     try:
+        session.compile(torch.device(device))
         with reporting(progress) as report:
             module = TrainingModule(session, output, report, logs)
             fit(module, device, session.config.training.gradient_clip)
@@ -235,7 +234,7 @@ def _conclude(session: Session, data: DataSet, output: Path, stopped_by: str) ->
     metrics, pairs = {}, {}
     for part in ("val", "test"):
         if samples := getattr(data, part):
-            errors, pairs[part] = evaluate(session.model, Batches(samples, *bounds), weights, device)
+            errors, pairs[part] = evaluate(session.predict, Batches(samples, *bounds), weights, device)
             metrics[part] = errors.metrics()
     write_atomically(output / "metrics.json", json.dumps(metrics, indent=1).encode())
     plots = _draw(session.history, pairs, output)

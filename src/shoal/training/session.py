@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from math import cos, pi
 from typing import Any
 
 import torch
-from torch import nn
 
 import shoal
+from shoal.architectures import AtomicEnergyModel
+from shoal.errors import ShoalWarning
 from shoal.files.checkpoint import SCHEMA
 from shoal.training.average import MovingAverage
 from shoal.training.batches import Batches
+from shoal.training.compiled import CompiledPredict
 from shoal.training.config import TrainConfig, TrainingConfig
 from shoal.training.losses import Errors, Loss
+from shoal.training.predict import Predict, predict
+
+MANY_STEPS = 5000
+MUCH_TIME = 600.0
+"""Steps and seconds from which compiling pays for itself."""
 
 
 @dataclass
@@ -45,7 +54,7 @@ class Session:
     def __init__(
         self,
         config: TrainConfig,
-        model: nn.Module,
+        model: AtomicEnergyModel,
         loss: Loss,
         train: Batches,
         val: Batches,
@@ -60,6 +69,8 @@ class Session:
         self.validation: dict[str, float] = {}
         self.optimizer: torch.optim.Optimizer
         self.schedule: torch.optim.lr_scheduler.LRScheduler | None
+        self.predict: Predict = partial(predict, model)
+        self.compiled = False
         self._resumed = resumed
         if resumed is not None:
             self._restore(resumed)
@@ -69,6 +80,32 @@ class Session:
     @property
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
+
+    def compile(self, device: torch.device) -> None:
+        """Compile what each step computes, if the settings or the run that is resumed say so, or if it is worth it.
+
+        Where that fails the steps stay as they are, with a ShoalWarning that says why.
+        """
+        wanted = self.config.training.compile
+        if wanted == "auto":
+            before = None if self._resumed is None else self._resumed["training"].get("compiled", False)
+            wanted = self._worth_compiling(device) if before is None else before
+        if not wanted:
+            return
+        try:
+            self.predict = CompiledPredict(self.model, str(self.facts["architecture"]), device)
+        except Exception as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            warnings.warn(
+                f"the training step was not compiled, training goes on without: {reason}", ShoalWarning, stacklevel=2
+            )
+        else:
+            self.compiled = True
+
+    def _worth_compiling(self, device: torch.device) -> bool:
+        """Whether the steps to come will win back the minute that compiling takes on a CPU."""
+        steps = (self.config.training.max_epochs - self.clock.epoch) * len(self.plan)
+        return device.type == "cpu" and steps >= MANY_STEPS and self.time_left >= MUCH_TIME
 
     @property
     def learning_rate(self) -> float:
@@ -146,6 +183,7 @@ class Session:
                 "optimizer": self.optimizer.state_dict(),
                 "schedule": self.schedule.state_dict() if self.schedule is not None else {},
                 "threads": torch.get_num_threads(),
+                "compiled": self.compiled,
             },
         }
 
@@ -159,7 +197,7 @@ class Session:
         self.errors = Errors(state["errors"])
 
 
-def _optimizer(settings: TrainingConfig, model: nn.Module) -> torch.optim.Optimizer:
+def _optimizer(settings: TrainingConfig, model: AtomicEnergyModel) -> torch.optim.Optimizer:
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimizer]
     # scales, shifts and basis orders are physical numbers: nothing pulls them to zero
     weights = [parameter for parameter in model.parameters() if parameter.ndim > 1]

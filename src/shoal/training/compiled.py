@@ -1,0 +1,85 @@
+"""The costly part of a training step as one compiled graph: atomic energies and their gradient in the edge vectors.
+
+N atoms, E edges.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+
+import torch
+from torch.func import functional_call
+
+from shoal.architectures import AtomicEnergyModel, build
+from shoal.cache import inductor_cache
+from shoal.potentials._derivatives import quantities
+from shoal.training.batches import Batch
+from shoal.training.predict import predict
+
+N_ATOMS, N_EDGES = 23, 211
+"""Sizes of the example that is traced: unlike each other and any size inside a model, so that none is taken for it."""
+
+
+class CompiledPredict:
+    """`predict` of a model with its two passes compiled, differentiable in the weights, for any numbers but 0 and 1.
+
+    The gradient is written into the graph first (make_fx), because torch.compile cannot take one and differentiate it
+    again. Sums over systems stay outside, so that their number is free. Takes about a minute to make; whatever torch
+    raises when it cannot compile passes through.
+    """
+
+    def __init__(self, model: AtomicEnergyModel, architecture: str, device: torch.device) -> None:
+        self.model = model.to(device)
+        self.names = [name for name, _ in model.named_parameters()]
+        fast = build(architecture, model.config.model_dump(mode="json"), convolution="inductor")
+        fast.load_state_dict(model.state_dict())
+        fast.to(device)
+
+        def energies_and_gradient(
+            weights: list[torch.Tensor], edge_vectors: torch.Tensor, edge_index: torch.Tensor, atom_types: torch.Tensor
+        ) -> tuple[torch.Tensor, torch.Tensor]:
+            vectors = edge_vectors.detach().requires_grad_(True)
+            named = dict(zip(self.names, weights, strict=True))
+            atomic = functional_call(fast, named, (vectors, edge_index, atom_types))
+            (gradient,) = torch.autograd.grad(atomic.sum(), vectors, create_graph=True)
+            return atomic, gradient
+
+        from torch.fx.experimental.proxy_tensor import make_fx
+
+        weights = self._weights(None)
+        example = weights, *(tensor.to(device) for tensor in _example(model))
+        with inductor_cache(), warnings.catch_warnings(), torch.enable_grad():
+            warnings.simplefilter("ignore")
+            graph = make_fx(energies_and_gradient, tracing_mode="symbolic", _allow_non_fake_inputs=True)(*example)
+            self.graph = torch.compile(graph, dynamic=True)
+            atomic, gradient = self.graph(*example)
+            torch.autograd.grad(atomic.sum() + gradient.square().sum(), weights, allow_unused=True)
+
+    def __call__(
+        self, batch: Batch, weights: Mapping[str, torch.Tensor] | None = None, *, create_graph: bool = False
+    ) -> dict[str, torch.Tensor]:
+        """As `predict`; batches too small for the graph go the plain way."""
+        if min(len(batch.atom_types), len(batch.edge_vectors)) < 2:
+            return predict(self.model, batch, weights, create_graph=create_graph)
+        with torch.enable_grad():  # also where no gradient is asked for: the graph is made for it
+            inputs = batch.edge_vectors, batch.edge_index, batch.atom_types
+            atomic, gradient = self.graph(self._weights(weights), *inputs)
+        if not create_graph:
+            atomic, gradient = atomic.detach(), gradient.detach()
+        return quantities(atomic, batch.edge_vectors, gradient, batch.edge_index, batch.system_index, batch.cell)
+
+    def _weights(self, weights: Mapping[str, torch.Tensor] | None) -> list[torch.Tensor]:
+        own = dict(self.model.named_parameters())
+        if weights is None:
+            return [own[name] for name in self.names]
+        return [torch.nn.Parameter(weights[name]) for name in self.names]
+
+
+def _example(model: AtomicEnergyModel) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Made-up edge vectors (E, 3), edge index (2, E) and types (N,)."""
+    generator = torch.Generator().manual_seed(0)
+    vectors = torch.rand(N_EDGES, 3, generator=generator, dtype=torch.float64) * model.config.cutoff / 2 + 0.1
+    centre = torch.arange(N_EDGES) * N_ATOMS // N_EDGES
+    neighbor = (centre + 1 + torch.arange(N_EDGES) % (N_ATOMS - 1)) % N_ATOMS
+    return vectors, torch.stack([centre, neighbor]), torch.arange(N_ATOMS) % len(model.config.type_names)
