@@ -10,12 +10,12 @@ import torch
 from shoal.errors import InputError
 from shoal.neighbors.neighbor_list import NeighborList
 from shoal.neighbors.nvalchemi import nvalchemi_pairs
-from shoal.neighbors.pairs import Pairs
+from shoal.neighbors.pairs import Geometry, Pairs
 from shoal.neighbors.reference import reference_pairs
 from shoal.neighbors.vesin import vesin_pairs
 from shoal.state import SimState, check_geometry
 
-BACKENDS: dict[str, Callable[[SimState, float], Pairs]] = {
+BACKENDS: dict[str, Callable[[Geometry, float], Pairs]] = {
     "vesin": vesin_pairs,
     "reference": reference_pairs,
     "nvalchemi": nvalchemi_pairs,
@@ -37,18 +37,20 @@ def neighbor_list(state: SimState, cutoff: float, skin: float = 0.0, *, backend:
         raise InputError(f"unknown neighbour-list backend {backend!r}; there are {', '.join(BACKENDS)}")
     exact = state.to(dtype=torch.float64)
     check_geometry(exact)
-    exact = exact.replace(
+    geometry = Geometry(
         positions=exact.positions.detach().clone(memory_format=torch.contiguous_format),
         cell=torch.where(exact.pbc[:, :, None], exact.cell.detach(), 0.0),
+        pbc=state.pbc,
+        system_index=state.system_index,
+        offsets=state.offsets,
     )
-    host = exact.to("cpu") if backend == "vesin" else exact
-    pairs = BACKENDS[backend](host, cutoff + skin)
+    pairs = BACKENDS[backend](geometry.on_host() if backend == "vesin" else geometry, cutoff + skin)
     return NeighborList(
         edge_index=pairs.edge_index.to(state.device),
         shifts=pairs.shifts.to(state.device),
         system_index=state.system_index,
-        positions=exact.positions,
-        cell=exact.cell,
+        positions=geometry.positions,
+        cell=geometry.cell,
         pbc=state.pbc,
         cutoff=float(cutoff),
         skin=float(skin),

@@ -8,12 +8,11 @@ from __future__ import annotations
 import torch
 
 from shoal.errors import MissingDependencyError
-from shoal.neighbors.pairs import Pairs
-from shoal.state import SimState
+from shoal.neighbors.pairs import Geometry, Pairs
 
 
-def nvalchemi_pairs(state: SimState, cutoff: float) -> Pairs:
-    """All directed pairs within `cutoff` (A), sorted by centre, on the state's device.
+def nvalchemi_pairs(geometry: Geometry, cutoff: float) -> Pairs:
+    """All directed pairs within `cutoff` (A), sorted by centre, on their device.
 
     Raises MissingDependencyError when nvalchemi-toolkit-ops is absent.
     """
@@ -24,18 +23,18 @@ def nvalchemi_pairs(state: SimState, cutoff: float) -> Pairs:
         raise MissingDependencyError(
             "neighbour lists on a GPU need nvalchemi-toolkit-ops: pip install 'shoal[gpu]'"
         ) from error
-    if state.n_atoms == 0:
-        return Pairs.empty(state.device)
-    positions, cell = _boxed(state)
+    if geometry.n_atoms == 0:
+        return Pairs.empty(geometry.device)
+    positions, cell = _boxed(geometry)
 
     def search(max_neighbors: int | None) -> tuple[torch.Tensor, ...]:
         return neighbor_list(
             positions,
             cutoff,
             cell=cell,
-            pbc=state.pbc,
-            batch_idx=state.system_index.to(torch.int32),
-            batch_ptr=state.offsets.to(device=state.device, dtype=torch.int32),
+            pbc=geometry.pbc,
+            batch_idx=geometry.system_index.to(torch.int32),
+            batch_ptr=geometry.offsets.to(device=geometry.device, dtype=torch.int32),
             method="batch_cell_list",
             half_fill=False,
             return_neighbor_list=True,
@@ -50,26 +49,26 @@ def nvalchemi_pairs(state: SimState, cutoff: float) -> Pairs:
     return Pairs(pairs.to(torch.int64)[:, order], shifts.to(torch.int64)[order])
 
 
-def _boxed(state: SimState) -> tuple[torch.Tensor, torch.Tensor]:
+def _boxed(geometry: Geometry) -> tuple[torch.Tensor, torch.Tensor]:
     """Positions (N, 3) and cells (S, 3, 3) for the library's grid, which needs a volume.
 
     Axes that are not periodic get vectors normal to the periodic ones and to each other, long enough to hold the
     atoms, which are moved along them into the cell; so pairs and shifts stay what they were.
     """
-    if bool(state.pbc.all()):
-        return state.positions, state.cell
-    periodic = torch.where(state.pbc[:, :, None], state.cell, 0.0)
+    if bool(geometry.pbc.all()):
+        return geometry.positions, geometry.cell
+    periodic = torch.where(geometry.pbc[:, :, None], geometry.cell, 0.0)
     # the right singular vectors of vanishing singular values come last: they span what the periodic axes do not
     normals = torch.linalg.svd(periodic).Vh
-    open_axes = ~state.pbc
-    position_in_normals = state.pbc.sum(1, keepdim=True) + open_axes.cumsum(1) - 1
+    open_axes = ~geometry.pbc
+    position_in_normals = geometry.pbc.sum(1, keepdim=True) + open_axes.cumsum(1) - 1
     normals = normals.gather(1, position_in_normals.clamp(max=2)[:, :, None].expand(-1, -1, 3))  # (S, 3, 3) by axis
-    along = (state.positions[:, None, :] * normals[state.system_index]).sum(2)  # (N, 3)
-    index = state.system_index[:, None].expand(-1, 3)
+    along = (geometry.positions[:, None, :] * normals[geometry.system_index]).sum(2)  # (N, 3)
+    index = geometry.system_index[:, None].expand(-1, 3)
     low = torch.full_like(periodic[:, 0], float("inf")).scatter_reduce(0, index, along, "amin")
     high = torch.full_like(periodic[:, 0], float("-inf")).scatter_reduce(0, index, along, "amax")
     margin = 1.0
     vectors = ((high - low).clamp(min=0.0) + 2 * margin)[:, :, None] * normals
     cell = torch.where(open_axes[:, :, None], vectors, periodic)
     step = torch.where(open_axes[:, :, None], (margin - low)[:, :, None] * normals, 0.0).sum(1)
-    return state.positions + step[state.system_index], cell
+    return geometry.positions + step[geometry.system_index], cell

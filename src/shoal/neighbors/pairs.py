@@ -1,10 +1,40 @@
-"""What every neighbour-list backend returns."""
+"""What every neighbour-list backend takes and returns.
+
+N atoms, E edges, S systems.
+"""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import torch
+
+
+class Geometry(NamedTuple):
+    """Systems to find pairs in: positions (N, 3) and cell (S, 3, 3) float64 A, rows of open axes zero; pbc (S, 3);
+    system_index (N,); offsets (S+1,) on the host."""
+
+    positions: torch.Tensor
+    cell: torch.Tensor
+    pbc: torch.Tensor
+    system_index: torch.Tensor
+    offsets: torch.Tensor
+
+    @property
+    def n_systems(self) -> int:
+        return self.cell.shape[0]
+
+    @property
+    def n_atoms(self) -> int:
+        return self.positions.shape[0]
+
+    @property
+    def device(self) -> torch.device:
+        return self.positions.device
+
+    def on_host(self) -> Geometry:
+        """The same on the CPU."""
+        return Geometry(*(values.cpu() for values in self))
 
 
 class Pairs(NamedTuple):

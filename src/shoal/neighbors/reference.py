@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import torch
 
-from shoal.neighbors.pairs import Pairs
-from shoal.state import SimState
+from shoal.neighbors.pairs import Geometry, Pairs
 
 
-def reference_pairs(state: SimState, cutoff: float) -> Pairs:
-    """All directed pairs within `cutoff` (A), sorted by centre, on the state's device. Cost is quadratic in atoms."""
+def reference_pairs(geometry: Geometry, cutoff: float) -> Pairs:
+    """All directed pairs within `cutoff` (A), sorted by centre, on their device. Cost is quadratic in atoms."""
     parts = []
-    offsets = state.offsets.tolist()
-    for s in range(state.n_systems):
+    offsets = geometry.offsets.tolist()
+    for s in range(geometry.n_systems):
         rows = slice(offsets[s], offsets[s + 1])
-        edge_index, shifts = _one_system(state.positions[rows], state.cell[s], state.pbc[s], cutoff)
+        edge_index, shifts = _one_system(geometry.positions[rows], geometry.cell[s], geometry.pbc[s], cutoff)
         parts.append(Pairs(edge_index + offsets[s], shifts))
     if not parts:
-        return Pairs.empty(state.device)
+        return Pairs.empty(geometry.device)
     return Pairs(torch.cat([part.edge_index for part in parts], dim=1), torch.cat([part.shifts for part in parts]))
 
 

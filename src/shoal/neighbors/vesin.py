@@ -7,17 +7,16 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from shoal.neighbors.pairs import Pairs
-from shoal.state import SimState
+from shoal.neighbors.pairs import Geometry, Pairs
 
 
-def vesin_pairs(state: SimState, cutoff: float) -> Pairs:
+def vesin_pairs(geometry: Geometry, cutoff: float) -> Pairs:
     """All directed pairs within `cutoff` (A), sorted by centre, on the host."""
     from vesin import NeighborList
 
     builder = NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=1)
-    positions, cell, pbc = state.positions.numpy(), state.cell.numpy(), state.pbc.numpy()
-    offsets = state.offsets.tolist()
+    positions, cell, pbc = geometry.positions.numpy(), geometry.cell.numpy(), geometry.pbc.numpy()
+    offsets = geometry.offsets.tolist()
     indices, shifts = [], []
     for s, (start, end) in enumerate(pairwise(offsets)):
         if start == end:
