@@ -2,7 +2,7 @@
 
 import torch
 
-from shoal.architectures import NequIP, NequIPConfig
+from shoal.architectures import AtomicEnergyModel
 
 CUTOFF = 3.5
 SKIN = 0.8
@@ -35,38 +35,16 @@ def types_of(n_atoms: int) -> torch.Tensor:
     return torch.arange(n_atoms) % 2
 
 
-def model(**options: object) -> NequIP:
-    """A small float64 model of two types with energies of order 1 eV and distinct shifts.
-
-    `mean_neighbors` is far below the truth: large messages, so that every kind of feature tells in the energies.
-    """
-    settings = {
-        "cutoff": CUTOFF,
-        "type_names": ("A", "B"),
-        "mean_neighbors": 0.3,
-        "num_layers": 2,
-        "num_features": 4,
-        "radial_mlp_width": 8,
-        "model_dtype": "float64",
-        "seed": 5,
-        **options,
-    }
-    built = NequIP(NequIPConfig(**settings))
-    n_types = len(built.config.type_names)
-    built.set_scales_shifts([10.0 + k for k in range(n_types)], [-3.0 * k - 1 for k in range(n_types)])
-    return built
-
-
-def energies(nequip: NequIP, positions: torch.Tensor, types: torch.Tensor) -> torch.Tensor:
+def energies(model: AtomicEnergyModel, positions: torch.Tensor, types: torch.Tensor) -> torch.Tensor:
     """Atomic energies (N,), differentiable in the positions."""
     index = edge_index(positions.detach())
-    return nequip(vectors(positions, index), index, types)
+    return model(vectors(positions, index), index, types)
 
 
 def energies_and_forces(
-    nequip: NequIP, positions: torch.Tensor, types: torch.Tensor
+    model: AtomicEnergyModel, positions: torch.Tensor, types: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     moving = positions.clone().requires_grad_()
-    values = energies(nequip, moving, types)
+    values = energies(model, moving, types)
     (gradient,) = torch.autograd.grad(values.sum(), moving)
     return values.detach(), -gradient

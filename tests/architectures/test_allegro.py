@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from tests.architectures.clusters import cluster, energies, types_of
-from tests.architectures.test_architecture_laws import Case
+from tests.architectures.small_models import Case
 
 from shoal.architectures import ARCHITECTURES, Allegro, AllegroConfig, build
 from shoal.architectures.allegro import layer_irreps
