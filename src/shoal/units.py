@@ -5,10 +5,6 @@ Length A, energy eV, mass u, time fs, temperature K, pressure GPa at public inte
 
 _ELEMENTARY_CHARGE = 1.602176634e-19  # C, exact
 _ATOMIC_MASS = 1.66053906660e-27  # kg
-_BOLTZMANN = 1.380649e-23  # J/K, exact
-
-KB = _BOLTZMANN / _ELEMENTARY_CHARGE
-"""Boltzmann constant, eV/K."""
 
 ACCELERATION = _ELEMENTARY_CHARGE / _ATOMIC_MASS * 1e-10
 """A/fs^2 per (eV/A)/u: acceleration = force / mass * ACCELERATION."""

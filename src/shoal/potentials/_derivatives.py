@@ -23,11 +23,12 @@ def energy_and_derivatives(
     energy_weights: torch.Tensor | None = None,
     create_graph: bool = False,
 ) -> dict[str, torch.Tensor]:
-    """Every native quantity of a potential that is a function of edge vectors, float64.
+    """Every native quantity (see `quantities`) of a potential that is a function of edge vectors, by one backward pass.
 
-    `atomic_energies` maps edge vectors (E, 3) to atomic energies (N,); cell (S, 3, 3) A. `energy_weights` (N,)
-    differentiates sum_i w_i E_i instead of the energy (energies themselves are not weighted). `create_graph` keeps
-    the results differentiable in the parameters, for training.
+    `atomic_energies` maps edge vectors (E, 3) A, neighbour minus centre, to atomic energies (N,) eV. edge_index (2, E)
+    int64, centre then neighbour; system_index (N,) int64; cell (S, 3, 3) A, rows the lattice vectors. `energy_weights`
+    (N,) differentiates sum_i w_i E_i instead of the energy (energies themselves are not weighted). Gradients are
+    taken in any grad mode; `create_graph` keeps the results differentiable in the parameters, for training.
     """
     vectors = edge_vectors.detach().requires_grad_(True)
     with torch.enable_grad():
@@ -47,7 +48,11 @@ def quantities(
     system_index: torch.Tensor,
     cell: torch.Tensor,
 ) -> dict[str, torch.Tensor]:
-    """Every native quantity from atomic energies (N,), edge vectors (E, 3) and the gradient in them (E, 3)."""
+    """Every native quantity from atomic energies (N,) eV, edge vectors (E, 3) A and the gradient in them (E, 3) eV/A.
+
+    atomic_energy (N,) and energy (S,) eV, forces (N, 3) eV/A, stress (S, 3, 3) eV/A^3 (NaN where the cell has no
+    volume) and virial (S, 3, 3) eV, in the dtype of what they are made from.
+    """
     strain_gradient = _strain_gradient(vectors, gradient, edge_index, system_index, cell.shape[0])
     return {
         "atomic_energy": atomic,

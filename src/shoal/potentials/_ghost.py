@@ -1,4 +1,4 @@
-"""One ghost system, appended where a compiled graph would see fewer than two atoms, edges or systems.
+"""One ghost system, appended where a compiled graph would see too few atoms or edges: it is made for two and more.
 
 Two atoms two cutoffs apart, in a large cell of their own, joined by one edge each way: their edges contribute
 exactly zero with finite gradients (a self edge in a zero cell would give NaN). Their rows are cut from every output.

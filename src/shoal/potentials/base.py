@@ -43,7 +43,12 @@ class Potential(nn.Module, ABC):
         atom_types: torch.Tensor,
         energy_weights: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
-        """Every quantity it can give, float64; the state is float64 and the list within the cutoff."""
+        """Every quantity it can give, by its name in `shoal.contract.QUANTITIES`; float64, on the state's device.
+
+        What `forward` has checked and converted: a float64 state, its list with pairs within the cutoff only, atom
+        types (N,) int64. With `energy_weights` (N,) forces, stress and virial are those of sum_i w_i E_i instead of
+        sum_i E_i; energies are not weighted. Raises UnsupportedRequestError if it cannot serve them.
+        """
 
     @property
     def device(self) -> torch.device:

@@ -81,10 +81,6 @@ class TypeMap:
     def n_types(self) -> int:
         return len(self.type_names)
 
-    @property
-    def is_identity(self) -> bool:
-        return all(symbol == name for symbol, name in self.species.items())
-
     @cached_property
     def _lookup(self) -> torch.Tensor:
         """(120,) int64: atomic number -> type index, -1 where the model has none and in the last, spare entry."""
