@@ -33,7 +33,7 @@ def evaluate(
     from shoal.cli._show import show, species_map, table, warning_line
     from shoal.engine import evaluate as run
     from shoal.errors import InputError
-    from shoal.io import expand
+    from shoal.io import count_frames, expand
 
     files = expand(structures)
     if any(path.resolve() == out.resolve() for path in files):
@@ -66,19 +66,3 @@ def evaluate(
         warning_line(f"{results.counts.n_failed} of {len(results)} systems failed")
         if results.counts.n_failed == len(results):
             raise typer.Exit(1)
-
-
-def count_frames(files: Sequence[Path]) -> int | None:
-    """How many structures the files hold, if that is quick to find out: only xyz files say it."""
-    if any(path.suffix not in (".xyz", ".extxyz") for path in files):
-        return None
-    total = 0
-    for path in files:
-        with open(path, "rb") as file:
-            for line in file:
-                if not line.strip().isdigit():
-                    return None if line.strip() else total
-                for _ in range(int(line) + 1):
-                    next(file, None)
-                total += 1
-    return total

@@ -33,8 +33,7 @@ def assess(
 ) -> None:
     """Compare a model with labelled structures: errors in all, by element and by config_type, and the worst frames."""
     from shoal.cli._show import as_json, show, species_map
-    from shoal.cli.evaluate import count_frames
-    from shoal.io import LabelKeys, expand
+    from shoal.io import LabelKeys, count_frames, expand
     from shoal.properties import measure_accuracy
 
     files = expand(data)

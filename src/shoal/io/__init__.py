@@ -6,5 +6,6 @@ from shoal.io.checks import check_structure as check_structure
 from shoal.io.labels import LabelKeys as LabelKeys
 from shoal.io.labels import Labels as Labels
 from shoal.io.labels import read_labels as read_labels
+from shoal.io.read import count_frames as count_frames
 from shoal.io.read import expand as expand
 from shoal.io.read import read as read

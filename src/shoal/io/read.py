@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,6 +45,22 @@ def expand(paths: PathLike | Iterable[PathLike]) -> list[Path]:
         else:
             raise InputError(f"file {text!r} does not exist")
     return files
+
+
+def count_frames(files: Sequence[Path]) -> int | None:
+    """How many structures the files hold, if that is quick to find out: only xyz files say it."""
+    if any(path.suffix not in (".xyz", ".extxyz") for path in files):
+        return None
+    total = 0
+    for path in files:
+        with open(path, "rb") as file:
+            for line in file:
+                if not line.strip().isdigit():
+                    return None if line.strip() else total
+                for _ in range(int(line) + 1):
+                    next(file, None)
+                total += 1
+    return total
 
 
 def _read_file(path: Path, index: str, format: str | None) -> Iterator[Atoms]:
