@@ -15,7 +15,7 @@ from shoal.nn.segments import segment_sum
 from shoal.potentials.base import ShortRangePotential
 from shoal.potentials.graph import Graph
 
-Truncation = Literal["none", "shift", "switch"]
+Mode = Literal["none", "shift", "switch"]
 
 
 class LennardJones(ShortRangePotential):
@@ -35,7 +35,7 @@ class LennardJones(ShortRangePotential):
         self,
         parameters: Mapping[str, tuple[float, float]],
         cutoff: float,
-        truncation: Truncation = "switch",
+        truncation: Mode = "switch",
         switch_start: float | None = None,
     ) -> None:
         super().__init__()

@@ -47,6 +47,10 @@ class Convolution(nn.Module, ABC):
         }
         sizes = [*radial_sizes, sum(path.channels for path in self.paths)]
         self.radial = ScalarMLP(sizes, dtype, generator)
+        self._prepare(dtype)
+
+    def _prepare(self, dtype: torch.dtype) -> None:
+        """Make what an implementation keeps besides the parameters."""
 
     @abstractmethod
     def forward(self, features: Features, edges: Edges) -> Features:

@@ -3,11 +3,11 @@
 from math import sqrt
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from shoal.nn.convolution.base import Convolution, Edges
 from shoal.nn.harmonics import degree
-from shoal.nn.irreps import Channels, Features, Irrep, Path
+from shoal.nn.irreps import Features, Irrep, Path
 from shoal.nn.segments import gather, segment_sum
 from shoal.nn.wigner import wigner_3j
 
@@ -15,16 +15,7 @@ from shoal.nn.wigner import wigner_3j
 class ReferenceConvolution(Convolution):
     """Messages are formed edge by edge, path by path, and summed by centre."""
 
-    def __init__(
-        self,
-        inputs: Channels,
-        targets: Channels,
-        l_max: int,
-        radial_sizes: list[int],
-        dtype: torch.dtype,
-        generator: Generator,
-    ) -> None:
-        super().__init__(inputs, targets, l_max, radial_sizes, dtype, generator)
+    def _prepare(self, dtype: torch.dtype) -> None:
         for name, path in {_buffer(path): path for path in self.paths}.items():
             self.register_buffer(name, _coupling(path).to(dtype), persistent=False)
 
