@@ -109,7 +109,7 @@ def inputs(potential: LearnedPotential, frames: list[Atoms]) -> list[torch.Tenso
 @pytest.mark.parametrize(("name", "config"), CASES)
 def test_it_is_the_eager_model_at_every_size(name: str, config: dict[str, Any], tmp_path: Path) -> None:
     potential = learned(name, config)
-    scripted, eager = script(potential, tmp_path), BatchTarget(potential)
+    scripted, eager = script(potential, tmp_path), BatchTarget(potential.model)
     for frames in structures().values():
         given = inputs(potential, frames)
         with torch.jit.optimized_execution(False):
@@ -168,5 +168,5 @@ def test_a_graph_traced_on_one_device_runs_on_another(name: str, config: dict[st
     with torch.jit.optimized_execution(False):
         got = torch.jit.load(tmp_path / "x.pth", map_location="cuda")(*[value.cuda() for value in given])
     tolerance = 1e-10 if config["model_dtype"] == "float64" else 5e-5
-    for value, expected in zip(got, BatchTarget(potential)(*given), strict=True):
+    for value, expected in zip(got, BatchTarget(potential.model)(*given), strict=True):
         torch.testing.assert_close(value.cpu(), expected, rtol=0, atol=tolerance, equal_nan=True)

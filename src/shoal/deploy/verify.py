@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 
+from shoal.contract import QUANTITIES
 from shoal.errors import CompileError
 from shoal.neighbors import neighbor_list
 from shoal.potentials import CompiledPotential, LearnedPotential, Potential
@@ -17,7 +18,6 @@ TOLERANCE = {"float64": 1e-10, "float32": 5e-5}
 """Compiled against eager of the same dtype: abs(a - b) <= tol * max(1, scale)."""
 FLOAT32_LIMIT = 5e-4
 """A float32 file against eager float64; beyond this it is refused."""
-QUANTITIES = ("energy", "atomic_energy", "forces", "virial", "stress")
 
 
 def verify(

@@ -1,7 +1,4 @@
-"""The costly part of a training step as one compiled graph: atomic energies and their gradient in the edge vectors.
-
-N atoms, E edges.
-"""
+"""The costly part of a training step as one compiled graph: atomic energies and their gradient in the edge vectors."""
 
 from __future__ import annotations
 
@@ -13,12 +10,10 @@ from torch.func import functional_call
 
 from shoal.architectures import AtomicEnergyModel, build
 from shoal.cache import inductor_cache
+from shoal.deploy.trace import example_edges
 from shoal.potentials._derivatives import quantities
 from shoal.training.batches import Batch
 from shoal.training.predict import predict
-
-N_ATOMS, N_EDGES = 23, 211
-"""Sizes of the example that is traced: unlike each other and any size inside a model, so that none is taken for it."""
 
 
 class CompiledPredict:
@@ -48,7 +43,7 @@ class CompiledPredict:
         from torch.fx.experimental.proxy_tensor import make_fx
 
         weights = self._weights(None)
-        example = weights, *(tensor.to(device) for tensor in _example(model))
+        example = weights, *example_edges(model.config, device)
         with inductor_cache(), warnings.catch_warnings(), torch.enable_grad():
             warnings.simplefilter("ignore")
             graph = make_fx(energies_and_gradient, tracing_mode="symbolic", _allow_non_fake_inputs=True)(*example)
@@ -74,12 +69,3 @@ class CompiledPredict:
         if weights is None:
             return [own[name] for name in self.names]
         return [torch.nn.Parameter(weights[name]) for name in self.names]
-
-
-def _example(model: AtomicEnergyModel) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Made-up edge vectors (E, 3), edge index (2, E) and types (N,)."""
-    generator = torch.Generator().manual_seed(0)
-    vectors = torch.rand(N_EDGES, 3, generator=generator, dtype=torch.float64) * model.config.cutoff / 2 + 0.1
-    centre = torch.arange(N_EDGES) * N_ATOMS // N_EDGES
-    neighbor = (centre + 1 + torch.arange(N_EDGES) % (N_ATOMS - 1)) % N_ATOMS
-    return vectors, torch.stack([centre, neighbor]), torch.arange(N_ATOMS) % len(model.config.type_names)
