@@ -11,15 +11,13 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Generator, Tensor, nn
 
-from shoal.architectures.base import ArchitectureConfig, AtomicEnergyModel
+from shoal.architectures.base import ArchitectureConfig, AtomicEnergyModel, Nonlinearity
 from shoal.nn import CONVOLUTIONS, SCALAR, BesselBasis, Irrep, ScalarMLP, spherical_harmonics
 from shoal.nn.contraction import Contraction
 from shoal.nn.harmonics import L_MAX, degree
 from shoal.nn.irreps import harmonic
 from shoal.nn.segments import segment_sum
 from shoal.nn.two_body import BesselEmbedding, SplineEmbedding
-
-Nonlinearity = Literal["silu", "mish", "gelu"] | None
 
 
 class BesselConfig(BaseModel):
@@ -153,7 +151,7 @@ class Allegro(AtomicEnergyModel):
 
     @property
     def interaction_range(self) -> float:
-        return self.config.cutoff
+        return self.config.reach
 
     @property
     def strictly_local(self) -> bool:

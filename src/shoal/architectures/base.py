@@ -6,14 +6,17 @@ N atoms, E edges, T types.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from math import isfinite
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from torch import Tensor, nn
 
 from shoal.nn import ZBL, EdgeCutoffs, ScaleShift
 
+Nonlinearity = Annotated[
+    Literal["silu", "mish", "gelu"] | None, BeforeValidator(lambda value: None if value == "none" else value)
+]
 CutoffsByType = dict[str, float | dict[str, float]]
 
 
@@ -62,6 +65,8 @@ class ArchitectureConfig(BaseModel):
     @field_validator("zbl", mode="before")
     @classmethod
     def _with_defaults(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            raise ValueError(f"zbl is true, false, or a section with species and polynomial_cutoff_p; got {value!r}")
         return {True: {}, False: None}[value] if isinstance(value, bool) else value
 
     @field_validator("type_names")
@@ -115,6 +120,11 @@ class ArchitectureConfig(BaseModel):
             return entry.get(neighbor, self.cutoff) if isinstance(entry, dict) else entry
 
         return [[of(centre, neighbor) for neighbor in self.type_names] for centre in self.type_names]
+
+    @property
+    def reach(self) -> float:
+        """Distance in A within which any two atoms see each other."""
+        return self.cutoff if self.cutoffs_by_types is None else max(map(max, self.cutoffs_by_types))
 
     @property
     def atomic_numbers(self) -> list[int]:

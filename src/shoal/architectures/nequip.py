@@ -11,7 +11,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Generator, Tensor, nn
 
-from shoal.architectures.base import ArchitectureConfig, AtomicEnergyModel
+from shoal.architectures.base import ArchitectureConfig, AtomicEnergyModel, Nonlinearity
 from shoal.nn import (
     CONVOLUTIONS,
     NONLINEARITIES,
@@ -29,6 +29,7 @@ from shoal.nn import (
     reachable,
     spherical_harmonics,
 )
+from shoal.nn.harmonics import L_MAX
 from shoal.nn.initial import normal
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -49,7 +50,7 @@ class NequIPConfig(ArchitectureConfig):
         None, exclude=True, description="sizes of NequIP's foundation models, for what is not given beside it"
     )
     num_layers: int = Field(4, ge=1, description="number of interaction layers")
-    l_max: int = Field(1, ge=0, le=4, description="highest degree of features and spherical harmonics")
+    l_max: int = Field(1, ge=0, le=L_MAX, description="highest degree of features and spherical harmonics")
     parity: bool = Field(True, description="carry features of both parities, not only (-1)^l")
     num_features: int | tuple[int, ...] = Field(
         32, description="channels of each irrep, one number or one per degree 0..l_max"
@@ -69,7 +70,7 @@ class NequIPConfig(ArchitectureConfig):
     readout_mlp_width: int | None = Field(
         None, ge=1, description="width of those layers; by default the number of l = 0 features"
     )
-    readout_mlp_nonlinearity: Literal["silu", "mish", "gelu"] | None = Field(
+    readout_mlp_nonlinearity: Nonlinearity = Field(
         "silu", description="nonlinearity between those layers; none: they are linear"
     )
 
@@ -164,7 +165,7 @@ class NequIP(AtomicEnergyModel):
 
     @property
     def interaction_range(self) -> float:
-        return self.config.num_layers * self.config.cutoff
+        return self.config.num_layers * self.config.reach
 
     @property
     def strictly_local(self) -> bool:

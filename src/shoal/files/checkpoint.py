@@ -19,8 +19,6 @@ A checkpoint is one dictionary, written by `torch.save`:
 from __future__ import annotations
 
 import pickle
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +27,10 @@ from typing import Any
 import torch
 
 from shoal.errors import ModelFileError
+from shoal.files.archive import whole_archive
 
 SCHEMA = 1
+_FOREIGN = "a checkpoint of nequip-train becomes a package by shoal import-nequip"
 _KEYS: dict[str, type] = {
     "architecture": str,
     "model_config": dict,
@@ -82,20 +82,16 @@ def read_checkpoint(path: str | Path, *, averaged: bool = True) -> Checkpoint:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-        if damaged:
-            raise ModelFileError(f"{path}: damaged: the checksum of {damaged} is wrong")
-        raw = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ModelFileError(f"{path}: no such file") from None
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError) as error:
-        raise ModelFileError(f"{path}: truncated, damaged or no checkpoint: {error}") from None
+        with whole_archive(path, "checkpoint", "take another checkpoint of the run"):
+            raw = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, KeyError, ValueError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelFileError(f"{path}: no Shoal checkpoint, or damaged: {first}") from None
+        raise ModelFileError(f"{path}: no Shoal checkpoint, or damaged: {first}; {_FOREIGN}") from None
     if not isinstance(raw, dict) or "shoal_checkpoint" not in raw:
-        raise ModelFileError(f"{path}: no Shoal checkpoint; `shoal train` writes them")
+        raise ModelFileError(
+            f"{path}: no Shoal checkpoint; `shoal train` writes them (one of nequip-train is brought along by "
+            f"shoal import-nequip {path} OUT.shoal --trust)"
+        )
     if raw["shoal_checkpoint"] != SCHEMA:
         raise ModelFileError(
             f"{path}: checkpoint layout {raw['shoal_checkpoint']!r}; this version of Shoal reads {SCHEMA}"

@@ -1,4 +1,4 @@
-"""Radial basis and the network that turns it into weights of the convolution paths.
+"""Radial basis, and the network on invariants that makes weights of it, embeddings and energies.
 
 E edges, K bases. Distances enter in float64; the basis is formed there and rounded once to the model dtype.
 """
