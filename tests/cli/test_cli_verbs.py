@@ -23,6 +23,7 @@ Cli = Callable[..., Result]
 VERBS = {
     "train": ["--resume", "CONFIG", "[KEY=VALUE]..."],
     "package": ["--averaged", "--no-averaged", "CKPT", "OUT"],
+    "import-nequip": ["--map", "--trust", "MODEL", "OUT"],
     "compile": ["--device", "--mode", "--target", "MODEL", "OUT"],
     "info": ["--json", "FILE"],
     "evaluate": [
