@@ -8,13 +8,15 @@ from shoal.errors import InputError
 
 
 def as_device(device: torch.device | str) -> torch.device:
-    """The device, with its index where that is the current one's. Raises InputError if it is unknown or absent here."""
+    """The device: cpu, or a GPU with its index. Raises InputError if it is unknown or absent here."""
     try:
         found = torch.device(device)
     except RuntimeError:
-        raise InputError(f"unknown device {device!r}; there are cpu, cuda and cuda:0, cuda:1 ...") from None
-    if found.type != "cuda":
-        return found
+        found = None
+    if found is None or found.type not in ("cpu", "cuda"):
+        raise InputError(f"unknown device {str(device)!r}; there are cpu, cuda and cuda:0, cuda:1 ...")
+    if found.type == "cpu":
+        return torch.device("cpu")
     if not torch.cuda.is_available():
         raise InputError(f"device {found} was asked for, but torch sees no GPU here; see shoal doctor")
     if found.index is None:

@@ -157,7 +157,7 @@ def test_a_calculator_can_be_made_of_anything_that_is_one(silicon: LearnedPotent
 
 
 def test_a_structure_that_is_not_packed_is_answered_with_how_to() -> None:
-    with pytest.raises(InputError, match="takes a SimState, got Atoms; shoal.io.atoms_to_state"):
+    with pytest.raises(InputError, match="takes a shoal.SimState, got ase.atoms.Atoms; shoal.io.atoms_to_state"):
         BatchCalculator(argon_neon())(bulk("Ar"))  # type: ignore[arg-type]
 
 

@@ -112,7 +112,7 @@ class BatchCalculator:
         """
         if not isinstance(state, SimState):
             raise InputError(
-                f"a calculator takes a SimState, got {type(state).__name__}; "
+                f"a calculator takes a shoal.SimState, got {type(state).__module__}.{type(state).__name__}; "
                 "shoal.io.atoms_to_state makes one of ASE structures"
             )
         local = state.to(self.device)

@@ -56,6 +56,8 @@ class SystemResult:
             known["energies"] = self.values["atomic_energy"]
         if "stress" in self.values and np.isfinite(self.values["stress"]).all():
             known["stress"] = full_3x3_to_voigt_6_stress(self.values["stress"])
+        if "virial" in self.values:
+            atoms.info["virial"] = self.values["virial"]
         if known:
             atoms.calc = SinglePointCalculator(atoms, **known)
         return atoms

@@ -101,7 +101,9 @@ def check_device(path: str | Path, made_for: str, device: torch.device | str, ag
 
     `again`: the command that compiles it anew. Raises ModelFileError with it, InputError for an absent device.
     """
-    if str(device).split(":")[0] != made_for:
+    if (kind := str(device).split(":")[0]) not in ("cpu", "cuda"):
+        return as_device(device)
+    if kind != made_for:
         raise ModelFileError(f"{path} was compiled for {made_for}, asked to run on {device}; {again}")
     return as_device(device)
 

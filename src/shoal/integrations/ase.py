@@ -39,9 +39,8 @@ class ShoalCalculator(Calculator):
         device: torch.device | str | None = None,
         chemical_species_to_atom_type_map: object = None,
         skin: float = 0.5,
-        **ase_options: Any,
     ) -> None:
-        super().__init__(**ase_options)
+        super().__init__()
         self.batch_calculator = BatchCalculator.of(
             model, device=device, chemical_species_to_atom_type_map=chemical_species_to_atom_type_map
         )

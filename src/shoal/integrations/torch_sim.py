@@ -81,6 +81,11 @@ class _Calculator:
 
     def forward(self, state: torch_sim.SimState, **_: Any) -> dict[str, torch.Tensor]:
         """Evaluate a torch-sim state; it is not changed, and no result shares memory with it."""
+        if not all(hasattr(state, name) for name in ("positions", "cell", "system_idx", "atomic_numbers")):
+            raise InputError(
+                f"the calculator takes a state of torch-sim, got {type(state).__module__}.{type(state).__name__}; "
+                "torch_sim.initialize_state makes one of ASE structures"
+            )
         calculator = self.batch_calculator
         if self._layout is None or not self._layout.fits(state):
             self._layout = _Layout(state, calculator)
@@ -124,10 +129,17 @@ class _Layout:
         )
 
 
-def _key(state: torch_sim.SimState) -> list[tuple[Any, int]]:
+def _key(state: torch_sim.SimState) -> list[tuple[Any, Any]]:
     """The tensors a layout is made of, with the count of their changes in place."""
     tensors = (state.system_idx, state.atomic_numbers, state.masses, state.pbc)
-    return [(tensor, getattr(tensor, "_version", 0)) for tensor in tensors]
+    return [(tensor, _version(tensor)) for tensor in tensors]
+
+
+def _version(value: Any) -> Any:
+    """How often a tensor was changed in place; made in inference mode it does not tell, and counts as changed."""
+    if not isinstance(value, torch.Tensor):
+        return 0
+    return object() if value.is_inference() else value._version
 
 
 @cache

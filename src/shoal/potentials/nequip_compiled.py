@@ -94,9 +94,19 @@ class CompiledNequIP(FilePotential):
             outputs = without_ghost(outputs, state.n_atoms, state.n_systems)
         volume = torch.linalg.det(cell).abs()  # as the file has it, and in eager mode the cheapest way
         outputs["virial"] = -volume[:, None, None] * outputs["stress"]
+        if not bool(torch.isfinite(outputs["forces"].sum())):
+            _mark_failed(outputs, state)
         if flat is not None:
             outputs["stress"] = torch.where(flat[:, None, None], torch.nan, outputs["stress"])
         return outputs
+
+
+def _mark_failed(outputs: dict[str, torch.Tensor], state: SimState) -> None:
+    """Where forces are not finite the energy is none either: atoms in one place give the file's code a finite one."""
+    failed = torch.zeros(state.n_systems, dtype=torch.bool, device=state.device)
+    failed[state.system_index[~torch.isfinite(outputs["forces"]).all(1)]] = True
+    outputs["energy"] = torch.where(failed, torch.nan, outputs["energy"])
+    outputs["atomic_energy"] = torch.where(failed[state.system_index], torch.nan, outputs["atomic_energy"])
 
 
 def _within(neighbors: NeighborList, cutoffs: torch.Tensor, atom_types: torch.Tensor, state: SimState) -> NeighborList:

@@ -161,6 +161,10 @@ def measure_accuracy(
             f"none of the {len(frames)} structures has a label that the model can be compared with; "
             "name them with --energy-key, --forces-key, --stress-key"
         )
+    for name in QUANTITIES:
+        asked = getattr(keys, name, name)
+        if asked != name and not any(getattr(label, name) is not None for label in labels):
+            raise DataError(f"none of the {len(frames)} structures has {name} labels named {asked!r}")
     return Accuracy(frames, group_key)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from shoal.architectures import ARCHITECTURES
+from shoal.architectures import ARCHITECTURES, ArchitectureConfig
 
 DEFAULT_ARCHITECTURE = "nequip"
 
@@ -98,10 +98,10 @@ class ModelConfig(BaseModel):
         return dict(self.model_extra or {})
 
     @property
-    def architecture_config(self) -> type[BaseModel]:
+    def architecture_config(self) -> type[ArchitectureConfig]:
         return ARCHITECTURES[self.architecture].config
 
-    def build(self, type_names: tuple[str, ...], replaced: Mapping[str, Any] | None = None) -> BaseModel:
+    def build(self, type_names: tuple[str, ...], replaced: Mapping[str, Any] | None = None) -> ArchitectureConfig:
         """The architecture's configuration; mean neighbours are 1 where neither settings nor `replaced` give them."""
         values = {"mean_neighbors": 1.0, **self.settings, **(replaced or {}), "type_names": type_names}
         return self.architecture_config.model_validate(values)

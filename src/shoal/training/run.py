@@ -151,7 +151,8 @@ def _check_labels(config: TrainConfig, data: DataSet) -> None:
 
 def _facts(config: TrainConfig, type_map: TypeMap, data: DataSet, data_hash: str) -> dict[str, Any]:
     """What every checkpoint of this training has in common."""
-    statistics = gather_statistics(data.train, config.type_names, config.reference_energies)
+    cutoffs = config.model.build(config.type_names).cutoffs_by_types
+    statistics = gather_statistics(data.train, config.type_names, config.reference_energies, cutoffs)
     found = {} if "mean_neighbors" in config.model.settings else {"mean_neighbors": statistics.mean_neighbors}
     model_config = config.model.build(config.type_names, found)
     given = config.data.model_dump(mode="json", include={"path", "train", "val", "test"}, exclude_none=True)

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from shoal.errors import ShoalWarning
 from shoal.training.samples import Sample
@@ -34,9 +35,12 @@ class Statistics:
 
 
 def gather_statistics(
-    samples: Sequence[Sample], type_names: Sequence[str], reference_energies: str | Mapping[str, float]
+    samples: Sequence[Sample],
+    type_names: Sequence[str],
+    reference_energies: str | Mapping[str, float],
+    cutoffs: Sequence[Sequence[float]] | None = None,
 ) -> Statistics:
-    """Statistics of the training samples.
+    """Statistics of the training samples; `cutoffs` (T, T) A: those of pairs of types, [centre][neighbour].
 
     Energy scale of a type: the root mean square of its force components, eV for a length of 1 A. Energy shift: the
     given reference energy, zero ("none"), or the least-squares fit ("least_squares").
@@ -52,12 +56,21 @@ def gather_statistics(
         shifts = fit_reference_energies(counts[labelled], energies[labelled], type_names)
     n_atoms = counts.sum(axis=0)
     return Statistics(
-        mean_neighbors=sum(sample.n_edges for sample in samples) / int(n_atoms.sum()),
+        mean_neighbors=sum(_n_pairs(sample, cutoffs) for sample in samples) / int(n_atoms.sum()),
         energy_scales=dict(zip(type_names, _force_scales(samples, len(type_names)).tolist(), strict=True)),
         energy_shifts=dict(zip(type_names, shifts.tolist(), strict=True)),
         n_structures=len(samples),
         n_atoms=dict(zip(type_names, n_atoms.tolist(), strict=True)),
     )
+
+
+def _n_pairs(sample: Sample, cutoffs: Sequence[Sequence[float]] | None) -> int:
+    """Pairs that see each other."""
+    if cutoffs is None:
+        return sample.n_edges
+    centre, neighbor = sample.atom_types[sample.edge_index]
+    allowed = torch.tensor(cutoffs, dtype=torch.float64)[centre, neighbor]
+    return int((sample.edge_vectors.norm(dim=1) < allowed).sum())
 
 
 def fit_reference_energies(counts: np.ndarray, energies: np.ndarray, type_names: Sequence[str]) -> np.ndarray:

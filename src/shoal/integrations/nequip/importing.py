@@ -13,10 +13,12 @@ from typing import Any
 
 import torch
 
+from shoal.architectures import ARCHITECTURES
 from shoal.deploy import package_potential
 from shoal.deploy.prove import compare_with_reference
-from shoal.errors import ConfigError, InputError, MissingDependencyError, ModelFileError
-from shoal.files import file_sha256
+from shoal.errors import InputError, MissingDependencyError, ModelFileError
+from shoal.files import ArchitectureSpec, file_sha256
+from shoal.files.archive import whole_archive
 from shoal.files.reference import RESULTS, tensors_to_structures
 from shoal.integrations.nequip import allegro_weights, weights
 from shoal.integrations.nequip.settings import architecture_of
@@ -49,12 +51,9 @@ def import_nequip(
     with tempfile.TemporaryDirectory(prefix="shoal-nequip-") as folder:
         _run_nequip(model, Path(folder))
         content, flat, reference = _read(Path(folder))
-    spec = architecture_of(content["model"])
+    spec = _in_full(architecture_of(content["model"]), model)
     species = _species(chemical_species_to_atom_type_map, content)
-    try:
-        potential = LearnedPotential(spec, species_map=species)
-    except (ConfigError, ValueError) as error:
-        raise ModelFileError(f"{model}: its configuration has no equal here: {error}") from None
+    potential = LearnedPotential(spec, species_map=species)
     potential.model.load_state_dict(_TO_OURS[spec.name](flat, potential.model.config))  # type: ignore[operator]
     structures, types = tensors_to_structures(reference)
     differences = compare_with_reference(potential, reference, f"{model}: the imported model is not nequip's")
@@ -76,15 +75,29 @@ def import_nequip(
     return differences
 
 
+def _in_full(spec: ArchitectureSpec, model: Path) -> ArchitectureSpec:
+    """With every setting, so that the package does not depend on what a default or preset is later."""
+    try:
+        config = ARCHITECTURES[spec.name].config(**spec.config)
+    except ValueError as error:
+        raise ModelFileError(f"{model}: its configuration has no equal here: {error}") from None
+    return ArchitectureSpec(name=spec.name, config=config.model_dump(mode="json"))
+
+
 def _check_request(model: Path, out: Path, trust: bool) -> None:
     if not model.is_file():
         raise ModelFileError(f"{model}: no such file")
     if model.name.endswith((".nequip.pt2", ".nequip.pth")):
-        raise ModelFileError(f"{model} is compiled and needs no import: shoal.load opens it as it is")
+        raise ModelFileError(
+            f"{model} is compiled; import-nequip takes the model it was made from ({' or '.join(ENDINGS)}). "
+            "A file compiled with --target batch needs no import: shoal.load opens it as it is"
+        )
     if not model.name.endswith(ENDINGS):
         raise ModelFileError(f"{model}: import-nequip takes {' and '.join(f'*{ending}' for ending in ENDINGS)}")
     if out.suffix != ".shoal":
         raise ModelFileError(f"{out}: a package's name ends in .shoal")
+    if not out.absolute().parent.is_dir():
+        raise InputError(f"{out.parent}: no such folder")
     if not trust:
         raise InputError(
             f"opening {model} runs code that is in it. If you trust its source, say so: --trust (trust=True in Python)"
@@ -94,12 +107,16 @@ def _check_request(model: Path, out: Path, trust: bool) -> None:
             "import-nequip opens the file with nequip, which is not installed here: pip install nequip "
             "(and nequip-allegro for an Allegro model)"
         )
+    with whole_archive(model, "model of nequip", "copy it anew"):
+        pass
 
 
 def _run_nequip(model: Path, folder: Path) -> None:
     command = [sys.executable, "-m", "shoal.integrations.nequip.upstream", str(model.resolve()), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
+        if "No module named 'allegro'" in done.stderr or "module 'allegro' is installed" in done.stderr:
+            raise MissingDependencyError(f"{model} is an Allegro model: pip install nequip-allegro")
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         last = lines[-1].removeprefix("ModelFileError: ") if lines else "no message"
         raise ModelFileError(f"{model}: nequip cannot open it or it has no equal here: {last}")

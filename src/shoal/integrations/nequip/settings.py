@@ -82,7 +82,7 @@ def architecture_of(model: Mapping[str, Any]) -> ArchitectureSpec:
     config: dict[str, Any] = {}
     for key, value in model.items():
         if key in words:
-            config[words[key]] = value
+            config[words[key]] = value.upper() if key == "preset" else value
         elif key == "pair_potential":
             config["zbl"] = _zbl(value, model["type_names"])
         elif key == "radial_chemical_embed" and architecture == "allegro":
@@ -109,8 +109,11 @@ def _zbl(value: Mapping[str, Any] | None, type_names: list[str]) -> dict[str, An
         raise ModelFileError(
             f"the model has the pair potential {target} in units {units!r}; ZBL in metal is known here"
         )
+    exponent = float(value.get("polynomial_cutoff_p", 6))
+    if not exponent.is_integer():
+        raise ModelFileError(f"the model's ZBL term has polynomial_cutoff_p={exponent}; known are whole numbers")
     species = dict(zip(type_names, value["chemical_species"], strict=True))
-    return {"species": species, "polynomial_cutoff_p": int(value.get("polynomial_cutoff_p", 6))}
+    return {"species": species, "polynomial_cutoff_p": int(exponent)}
 
 
 def _radial_embedding(value: Mapping[str, Any]) -> dict[str, Any]:

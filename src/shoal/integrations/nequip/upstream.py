@@ -67,7 +67,7 @@ def _sections(path: Path) -> dict[str, Any]:
     else:
         raw = torch.load(path, map_location="cpu", weights_only=False)
         if "hyper_parameters" not in raw:
-            raise ModelFileError(f"{path}: no checkpoint of nequip-train")
+            raise ModelFileError("no checkpoint of nequip-train; one of shoal train is packed by shoal package")
         model, data = raw["hyper_parameters"]["model"], raw["hyper_parameters"]["info_dict"].get("data")
     return {"model": _original(model), "data": data or {}}
 
