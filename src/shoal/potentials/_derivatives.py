@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import torch
 
+from shoal.errors import InputError
 from shoal.nn.segments import segment_sum
 
 
@@ -30,6 +31,8 @@ def energy_and_derivatives(
     (N,) differentiates sum_i w_i E_i instead of the energy (energies themselves are not weighted). Gradients are
     taken in any grad mode; `create_graph` keeps the results differentiable in the parameters, for training.
     """
+    if torch.is_inference_mode_enabled():
+        raise InputError("torch.inference_mode() takes no gradients, so there are no forces: use torch.no_grad()")
     vectors = edge_vectors.detach().requires_grad_(True)
     with torch.enable_grad():
         atomic = atomic_energies(vectors)
@@ -70,8 +73,11 @@ def stress(strain_gradient: torch.Tensor, cell: torch.Tensor) -> torch.Tensor:
     return torch.where((volume > 0)[:, None, None], strain_gradient / safe[:, None, None], float("nan"))
 
 
-def cell_volume(cell: torch.Tensor) -> torch.Tensor:
-    """abs(det cell), (S,) A^3, as a triple product: the determinant has no fast path in compiled graphs."""
+def cell_volume(cell: torch.Tensor, flatness: float = 1e-6) -> torch.Tensor:
+    """abs(det cell), (S,) A^3, 0 where it is below `flatness` of the product of the lengths: there it is rounding.
+
+    As a triple product: the determinant has no fast path in compiled graphs.
+    """
     a, b, c = cell.unbind(1)
     cross = torch.stack(
         (
@@ -81,7 +87,9 @@ def cell_volume(cell: torch.Tensor) -> torch.Tensor:
         ),
         dim=1,
     )
-    return (a * cross).sum(1).abs()
+    volume = (a * cross).sum(1).abs()
+    lengths = cell.square().sum(2).sqrt()
+    return torch.where(volume > flatness * lengths[:, 0] * lengths[:, 1] * lengths[:, 2], volume, 0.0)
 
 
 def _energy(atomic: torch.Tensor, system_index: torch.Tensor, n_systems: int) -> torch.Tensor:

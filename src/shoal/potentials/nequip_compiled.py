@@ -19,6 +19,7 @@ from shoal.errors import ModelFileError, UnsupportedRequestError
 from shoal.files import NequIPMetadata, check_nequip_runs_here, read_nequip_metadata
 from shoal.files.nequip import INPUTS, OUTPUTS, compile_command
 from shoal.neighbors import NeighborList
+from shoal.potentials._derivatives import cell_volume
 from shoal.potentials._ghost import with_ghost, without_ghost
 from shoal.potentials._native import FilePotential, Forms, Runner, load_aotinductor, load_torchscript
 from shoal.state import SimState
@@ -125,7 +126,7 @@ def _cell_with_volume(state: SimState) -> tuple[torch.Tensor, torch.Tensor | Non
     """
     if bool(state.pbc.all()):
         return state.cell, None
-    flat = torch.linalg.det(state.cell) == 0
+    flat = cell_volume(state.cell) == 0
     u, _, vh = torch.linalg.svd(torch.where(state.pbc[:, :, None], state.cell, 0.0))
     replaced = flat[:, None, None] & ~state.pbc[:, :, None]
     return torch.where(replaced, u @ vh, state.cell), flat
