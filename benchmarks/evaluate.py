@@ -3,7 +3,8 @@
 A silicon model that nequip-train made (2 layers, l_max 1, 32 features, parity, radial network 2 x 64, 8 Bessel
 functions, cutoff 5 A, about 28 neighbours, float32 core), four times: NequIP's compiled file in its torch-sim
 calculator; the same file in Shoal; Shoal's own compiled file and package of the imported weights. Every call includes
-the neighbour lists. Run in the environment that holds NequIP and torch-sim, with nothing else running:
+the neighbour lists. The number of threads of NequIP's file is fixed when it is compiled (OMP_NUM_THREADS): give the
+faster one. Run in the environment that holds NequIP and torch-sim, with nothing else running:
 
     benchmarks/run.sh                     builds what is missing and runs this with 1 and 2 threads
     python benchmarks/evaluate.py --nequip FILE.nequip.pt2 --package FILE.shoal --compiled FILE.shoal.pt2 --threads 2

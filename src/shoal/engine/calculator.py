@@ -32,6 +32,7 @@ class BatchCalculator:
     ) -> None:
         self.potential = potential if device is None else potential.to(as_device(device))
         self.type_map: TypeMap = potential.type_map(chemical_species_to_atom_type_map)
+        self._last_types: tuple[torch.Tensor, int, torch.Tensor] | None = None
 
     @classmethod
     def from_potential(
@@ -116,10 +117,20 @@ class BatchCalculator:
                 "shoal.io.atoms_to_state makes one of ASE structures"
             )
         local = state.to(self.device)
-        types = self.type_map(local)
+        types = self._types(local)
         neighbors = neighbor_list(local, self.cutoff)
         results = self.potential(local, neighbors, outputs, atom_types=types)
         return {name: value.to(state.device) for name, value in results.items()}
+
+    def _types(self, state: SimState) -> torch.Tensor:
+        """Atom types (N,); those of the last call while the atoms are the very same tensor, unchanged."""
+        numbers = state.atomic_numbers
+        if state.type_label is not None or numbers.is_inference():
+            return self.type_map(state)
+        last = self._last_types
+        if last is None or last[0] is not numbers or last[1] != numbers._version:
+            self._last_types = last = (numbers, numbers._version, self.type_map(state))
+        return last[2]
 
 
 def load(
