@@ -100,6 +100,23 @@ def test_other_weights_than_the_models_are_taken(
 
 
 @pytest.mark.slow
+def test_one_graph_serves_batches_of_all_sizes_training_and_validation(
+    pair: tuple[AtomicEnergyModel, CompiledPredict], batches: dict[str, Batch]
+) -> None:
+    """A graph that held for some of them only would be compiled again and again, and given up in the end."""
+    model, compiled = pair
+    counters = torch._dynamo.utils.counters
+    before = counters["stats"]["unique_graphs"]
+    for scale in (1.0, 1.1, 1.2):
+        weights = {name: value.detach() * scale for name, value in model.named_parameters()}
+        for batch in batches.values():
+            with torch.no_grad():
+                compiled(batch, weights)
+            gradients(model, compiled(batch, create_graph=True), batch)
+    assert counters["stats"]["unique_graphs"] == before
+
+
+@pytest.mark.slow
 def test_a_compiled_run_is_the_eager_run_and_resumes_like_the_uninterrupted_one(
     tiny_config: Config, tmp_path: Path
 ) -> None:

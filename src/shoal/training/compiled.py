@@ -42,10 +42,10 @@ class CompiledPredict:
 
         from torch.fx.experimental.proxy_tensor import make_fx
 
-        weights = self._weights(None)
-        example = weights, *example_edges(model.config, device)
         with inductor_cache(), warnings.catch_warnings(), torch.enable_grad():
             warnings.simplefilter("ignore")
+            weights = self._weights(None)
+            example = weights, *example_edges(model.config, device)
             graph = make_fx(energies_and_gradient, tracing_mode="symbolic", _allow_non_fake_inputs=True)(*example)
             self.graph = torch.compile(graph, dynamic=True)
             atomic, gradient = self.graph(*example)
@@ -65,7 +65,7 @@ class CompiledPredict:
         return quantities(atomic, batch.edge_vectors, gradient, batch.edge_index, batch.system_index, batch.cell)
 
     def _weights(self, weights: Mapping[str, torch.Tensor] | None) -> list[torch.Tensor]:
+        """Aliases of the model's weights or of others: the graph holds for any tensors, not for any parameters."""
         own = dict(self.model.named_parameters())
-        if weights is None:
-            return [own[name] for name in self.names]
-        return [torch.nn.Parameter(weights[name]) for name in self.names]
+        chosen = own if weights is None else {name: weights[name].detach().requires_grad_() for name in self.names}
+        return [chosen[name].view_as(chosen[name]) for name in self.names]
