@@ -36,7 +36,6 @@ def main() -> None:
     arguments = parser.parse_args()
     sides = {
         "Shoal, compiled": lambda scratch: shoal_command(arguments.folder, scratch, "true"),
-        "Shoal, eager": lambda scratch: shoal_command(arguments.folder, scratch, "false"),
         "nequip-train, eager": lambda scratch: nequip_command(scratch, "eager"),
         "nequip-train, compiled": lambda scratch: nequip_command(scratch, "compile"),
     }

@@ -33,8 +33,9 @@ cd "$out"
 
 "$bin/nequip-package" build "$out/train/best.ckpt" "$out/si.nequip.zip"
 
+# Threads are fixed in the code when it is compiled. With one, the batch file was the faster, whatever ran it.
 compile() {
-    "$bin/nequip-compile" "$out/si.nequip.zip" "$out/$2" --mode aotinductor --target "$1" --device cpu
+    OMP_NUM_THREADS=1 "$bin/nequip-compile" "$out/si.nequip.zip" "$out/$2" --mode aotinductor --target "$1" --device cpu
 }
 compile batch si.nequip.pt2
 compile ase si_ase.nequip.pt2

@@ -143,3 +143,18 @@ def test_equal_neighbours_per_type_are_one_number() -> None:
     vectors = torch.tensor([[1.5, 0.2, 0.0], [-1.5, -0.2, 0.0]], dtype=torch.float64)
     arguments = (vectors, torch.tensor([[0, 1], [1, 0]]), torch.tensor([0, 1]))
     assert torch.equal(one(*arguments), per_type(*arguments))
+
+
+def test_what_atoms_can_reach_follows_from_the_largest_cutoff_of_a_pair() -> None:
+    config = NequIPConfig(
+        cutoff=5.0, type_names=("A", "B"), mean_neighbors=1.0, num_layers=2,
+        per_edge_type_cutoff={"A": 3.0, "B": {"A": 2.0, "B": 4.0}},
+    )  # fmt: skip
+    assert config.reach == 4.0
+    assert NequIP(config).interaction_range == 8.0
+    assert NequIPConfig(cutoff=5.0, type_names=("A",), mean_neighbors=1.0).reach == 5.0
+
+
+def test_none_is_a_word_for_no_nonlinearity() -> None:
+    config = NequIPConfig(cutoff=5.0, type_names=("A",), mean_neighbors=1.0, readout_mlp_nonlinearity="none")
+    assert config.readout_mlp_nonlinearity is None

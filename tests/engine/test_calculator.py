@@ -183,3 +183,32 @@ def test_a_compiled_file_stays_where_it_was_loaded(compiled_silicon: Path) -> No
     assert potential.to("cpu") is potential
     with pytest.raises(InputError, match="was loaded on cpu; load it again for meta"):
         potential.to("meta")
+
+
+@pytest.mark.parametrize("device", ["cpu:0", torch.device("cpu", 0)])
+def test_the_cpu_by_any_index_is_the_cpu(compiled_silicon: Path, device: str | torch.device) -> None:
+    assert BatchCalculator.of(compiled_silicon, device=device).device == torch.device("cpu")
+
+
+@pytest.mark.parametrize("device", ["gpu", "meta"])
+def test_a_device_that_is_none_is_named(compiled_silicon: Path, silicon_package: Path, device: str) -> None:
+    for path in (compiled_silicon, silicon_package):
+        with pytest.raises(InputError, match=f"unknown device '{device}'"):
+            BatchCalculator.of(path, device=device)
+
+
+def test_types_are_looked_up_anew_when_the_atoms_change(silicon_package: Path) -> None:
+    """They are kept while the atoms are the same tensor; an element put into it in place is noticed."""
+    calculator = shoal.load(silicon_package, chemical_species_to_atom_type_map=True)
+    state = shoal.io.atoms_to_state(bulk("Si"))
+    first = calculator(state)["energy"]
+    assert torch.equal(calculator(state)["energy"], first)
+    state.atomic_numbers[0] = 6
+    with pytest.raises(UnsupportedSpeciesError, match="C .system 0, atom 0"):
+        calculator(state)
+
+
+def test_inference_mode_is_named_where_forces_need_gradients(silicon_package: Path) -> None:
+    calculator = shoal.load(silicon_package, chemical_species_to_atom_type_map=True)
+    with torch.inference_mode(), pytest.raises(InputError, match="use torch.no_grad"):
+        calculator(shoal.io.atoms_to_state(bulk("Si")))

@@ -361,3 +361,13 @@ def test_resuming_with_other_structures_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="results of 2 structures, the input has 1"):
         evaluate([argon], potential, out=tmp_path / "r", resume=True)
     assert evaluate([argon, argon, neon], potential, out=tmp_path / "r", resume=True).counts.n_systems == 1
+
+
+def test_every_output_asked_for_is_in_an_extended_xyz(tmp_path: Path) -> None:
+    outputs = ("energy", "atomic_energy", "forces", "virial")
+    evaluate(structures(2), argon(), outputs=outputs, out=tmp_path / "all.xyz")
+    for back, result in zip(
+        ase.io.read(tmp_path / "all.xyz", ":"), evaluate(structures(2), argon(), outputs), strict=True
+    ):
+        np.testing.assert_allclose(back.info["virial"], result.values["virial"], atol=1e-7)
+        np.testing.assert_allclose(back.get_potential_energies(), result.values["atomic_energy"], atol=1e-7)

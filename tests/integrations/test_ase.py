@@ -100,3 +100,8 @@ def test_a_changed_cell_or_composition_renews_the_list() -> None:
     del atoms[0]
     del other[0]
     assert atoms.get_potential_energy() == pytest.approx(other.get_potential_energy(), abs=1e-10)
+
+
+def test_a_keyword_it_does_not_know_is_an_error() -> None:
+    with pytest.raises(TypeError, match="map"):
+        ShoalCalculator(LennardJones({"Ar": (0.0104, 3.405)}, 8.0, "shift"), map=True)  # type: ignore[call-arg]

@@ -17,6 +17,7 @@ from ase.neighborlist import neighbor_list as ase_neighbor_list
 from shoal.errors import InputError
 from shoal.io import atoms_to_state
 from shoal.neighbors import NeighborList, neighbor_list
+from shoal.state import check_geometry
 
 Pair = tuple[int, ...]
 
@@ -225,6 +226,36 @@ def test_broken_geometry_never_reaches_native_code(backend: str, field: str, val
     getattr(state, field)[-1] = value
     with pytest.raises(InputError, match="system 8"):
         neighbor_list(state, 5.0, backend=backend)
+
+
+DEPENDENT = [[5.0, 0.0, 0.0], [0.0, 5.0, 0.0], [5.0, 5.0, 0.0]]
+
+
+@pytest.mark.parametrize("backend", CPU_BACKENDS)
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("positions", float("nan")),
+        ("positions", float("inf")),
+        ("cell", float("nan")),
+        ("cell", DEPENDENT),
+        ("cell", 0.0),
+    ],
+    ids=["NaN position", "infinite position", "NaN cell", "dependent vectors", "no vectors"],
+)
+def test_one_broken_crystal_among_sound_ones_is_found(backend: str, field: str, value: Any) -> None:
+    """Where all systems are periodic along all axes, too, which a quick look accepts."""
+    state = atoms_to_state([bulk("Cu"), bulk("Si", cubic=True), bulk("Si")], system_ids=[3, 8, 5])
+    if field == "positions":
+        state.positions[2, 1] = value
+    else:
+        state.cell[1] = torch.tensor(value, dtype=torch.float64)
+    with pytest.raises(InputError, match="system 8"):
+        neighbor_list(state, 5.0, backend=backend)
+
+
+def test_numbers_whose_sum_is_too_large_are_no_error() -> None:
+    check_geometry(atoms_to_state([Atoms("Ar2", positions=[[0, 0, 1e308], [0, 0, 1.5e308]])]))
 
 
 @pytest.mark.gpu

@@ -33,6 +33,13 @@ def wire() -> Atoms:
     )
 
 
+def wire_beside_its_open_vectors() -> Atoms:
+    """Periodic along x; one open vector lies along x too, the other is zero."""
+    return Atoms(
+        "SiC", [[0, 0, 0], [1.4, 0.7, 0.2]], cell=[[3.1, 0, 0], [2.0, 0, 0], [0, 0, 0]], pbc=(True, False, False)
+    )
+
+
 def molecule() -> Atoms:
     return Atoms("SiC2", [[0, 0, 0], [1.5, 0.3, 0], [0, 1.9, 0.5]])
 
@@ -50,6 +57,7 @@ STRUCTURES: dict[str, Callable[[], list[Atoms]]] = {
     "slab without third vector": lambda: [slab((0, 0, 0))],
     "slab with vacuum": lambda: [slab((0.5, 0.2, 15.0))],
     "wire": lambda: [wire()],
+    "wire beside its open vectors": lambda: [wire_beside_its_open_vectors()],
     "molecule": lambda: [molecule()],
     "molecule in a box": lambda: [Atoms("SiC", [[0, 0, 0], [1.5, 0.3, 0]], cell=[3, 3, 3])],
     "one atom": lambda: [Atoms("C")],

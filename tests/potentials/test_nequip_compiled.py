@@ -97,6 +97,31 @@ def test_cutoffs_per_pair_of_types_prune_by_centre_and_neighbour(standin: Path, 
         close(results[name][0] if name != "forces" else results[name], expected[name], 1e-12)
 
 
+@pytest.mark.parametrize("stretch", [0.9995, 1.0, 1.0005])
+def test_a_pair_at_its_own_cutoff_is_in_and_beyond_it_is_out(standin: Path, tmp_path: Path, stretch: float) -> None:
+    path = changed(standin, tmp_path / standin.name, {"per_edge_type_cutoff": "4.0 3.0 2.5 3.5"})
+    pair = Atoms("SiC", [[0, 0, 0], [2.5 * stretch, 0, 0]])
+    energy = shoal.load(path, chemical_species_to_atom_type_map=True)(shoal.io.atoms_to_state(pair))["energy"]
+    expected = by_hand(pair, {(0, 0): 4.0, (0, 1): 3.0, (1, 0): 2.5, (1, 1): 3.5})
+    close(energy, np.array([expected["energy"]]), 1e-12)
+
+
+def test_forces_come_where_gradients_are_switched_off(calculator: BatchCalculator) -> None:
+    state = shoal.io.atoms_to_state(crystal())
+    expected = calculator(state, ALL)
+    with torch.no_grad():
+        for name, value in calculator(state, ALL).items():
+            torch.testing.assert_close(value, expected[name], rtol=0, atol=0, equal_nan=True)
+
+
+def test_atoms_in_one_place_fail_whatever_is_asked_for(calculator: BatchCalculator) -> None:
+    """And only the system that they are in."""
+    overlap = Atoms("Si3", [[0, 0, 0], [0, 0, 0], [2, 0, 0]], cell=[8, 8, 8], pbc=True)
+    results = shoal.evaluate([overlap, crystal()], calculator, outputs=("energy",), errors="status")
+    assert [str(status) for status in results.statuses] == ["non_finite", "done"]
+    close(results.energies[1:], np.array([by_hand(crystal())["energy"]]), 1e-12)
+
+
 def test_a_list_with_skin_changes_nothing(calculator: BatchCalculator) -> None:
     state = shoal.io.atoms_to_state(STRUCTURES["mixed batch"]())
     plain = calculator(state, ALL)

@@ -192,6 +192,24 @@ def test_virial_is_minus_the_slope_in_strain_and_stress_is_that_per_volume(case:
         assert values["stress"].isnan().all()
 
 
+FLAT = {
+    "dependent vectors, none periodic": ([[1.1, 2.3, 3.7], [2.2, 4.6, 7.4], [3.3, 6.9, 11.1]], (False, False, False)),
+    "a slab's third vector in its plane": ([[6.1, 0.7, 0.2], [0.4, 5.9, 1.3], [6.5, 6.6, 1.5]], (True, True, False)),
+}
+
+
+@pytest.mark.parametrize("name", FLAT)
+def test_a_cell_that_is_flat_but_for_rounding_has_no_stress(case: Case, name: str) -> None:
+    cell, pbc = FLAT[name]
+    atoms = Atoms(case.crystal.symbols[:2], [[0, 0, 0], [1.3, 1.1, 1.7]], cell=cell, pbc=pbc)
+    atoms.rotate(40, (1, 2, 3), rotate_cell=True)
+    values = evaluate(case.make(), atoms)
+    assert 0 < abs(np.linalg.det(atoms.cell.array)) < 1e-12
+    assert values["stress"].isnan().all()
+    assert values["virial"].isfinite().all()
+    assert values["virial"].abs().max() > 0
+
+
 @pytest.mark.parametrize("kind", ["skewed", "slab"])
 def test_weights_give_the_derivatives_of_the_weighted_energies(case: Case, kind: str) -> None:
     potential, atoms = case.make(), structures(case.crystal)[kind]

@@ -160,6 +160,8 @@ def test_data_without_labels_with_nan_or_unknown_elements_is_refused() -> None:
     frames, _ = labelled()
     with pytest.raises(DataError, match=r"none of the 2 structures has a label.*--energy-key"):
         measure_accuracy([bulk("Ar", cubic=True, a=5.3), bulk("Ar", a=5.3)], potential())
+    with pytest.raises(DataError, match="has forces labels named 'forcess'"):
+        measure_accuracy(frames, potential(), keys=LabelKeys(forces="forcess"))
     frames[2].calc.results["forces"] = np.full((4, 3), np.nan)
     with pytest.raises(DataError, match="structure 2: label forces of atom 0 is not finite"):
         measure_accuracy(frames, potential())

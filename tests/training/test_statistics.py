@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from ase.neighborlist import neighbor_list
 
 from shoal.errors import ShoalWarning
 from shoal.io.labels import LabelKeys
@@ -86,3 +87,19 @@ def test_perfect_crystals_have_scale_one(argon: Argon) -> None:
     atoms.calc.results["forces"][:] = 0
     samples = make_samples([atoms], TypeMap(("Ar",), {"Ar": "Ar"}), CUTOFF, LabelKeys())
     assert gather_statistics(samples, ("Ar",), "none").energy_scales == {"Ar": 1.0}
+
+
+def test_neighbours_count_within_the_cutoffs_of_their_types(argon: Argon) -> None:
+    """[centre][neighbour], as nequip counts them; a pair beyond its own cutoff adds nothing to a sum."""
+    frames = [argon(k, symbols="ArKrArKr", repeat=(1, 1, 1)) for k in range(2)]
+    samples = make_samples(frames, TypeMap(("Ar", "Kr"), {"Ar": "Ar", "Kr": "Kr"}), CUTOFF, LabelKeys())
+    cutoffs = {("Ar", "Ar"): 4.6, ("Ar", "Kr"): 3.6, ("Kr", "Ar"): 3.4, ("Kr", "Kr"): 4.8}
+    expected = 0
+    for atoms in frames:
+        i, j, d = neighbor_list("ijd", atoms, CUTOFF)
+        symbols = atoms.get_chemical_symbols()
+        expected += sum(length < cutoffs[symbols[a], symbols[b]] for a, b, length in zip(i, j, d, strict=True))
+    table = [[4.6, 3.6], [3.4, 4.8]]
+    found = gather_statistics(samples, ("Ar", "Kr"), "none", table).mean_neighbors
+    assert found == pytest.approx(expected / sum(map(len, frames)))
+    assert found < gather_statistics(samples, ("Ar", "Kr"), "none").mean_neighbors

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from shoal.architectures import build
 from shoal.architectures.allegro import AllegroConfig, SplineConfig
 from shoal.architectures.nequip import NequIPConfig
 from shoal.errors import ModelFileError
+from shoal.integrations.nequip.importing import _in_full
 from shoal.integrations.nequip.settings import architecture_of, species_map
 
 
@@ -46,6 +48,16 @@ def test_a_preset_is_what_it_stands_for_with_what_is_given_beside_it() -> None:
     assert config.num_features == (8, 4)
 
 
+def test_presets_are_named_as_upstream_does_in_either_case() -> None:
+    assert NequIPConfig(**architecture_of(settings("preset", preset="s")).config).num_layers == 2
+
+
+def test_a_package_gets_every_setting() -> None:
+    """Not only those that were given, and no preset by its name: later defaults change nothing."""
+    full = _in_full(architecture_of(settings("preset")), Path("x.ckpt")).config
+    assert set(full) == set(NequIPConfig.model_fields) - {"preset"}
+
+
 def test_allegro_with_splines() -> None:
     spec = architecture_of(settings("spline"))
     config = AllegroConfig(**spec.config)
@@ -61,6 +73,7 @@ def test_allegro_with_splines() -> None:
         ({"convnet_nonlinearity_scalars": {"e": "tanh", "o": "tanh"}}, "convnet_nonlinearity_scalars"),
         ({"pair_potential": {"_target_": "nequip.nn.pair_potential.LennardJones"}}, "LennardJones"),
         ({"brand_new": 3}, "brand_new=3"),
+        ({"pair_potential": {**MODELS["nequip"]["pair_potential"], "polynomial_cutoff_p": 5.5}}, "p=5.5"),
     ],
 )
 def test_what_has_no_counterpart_is_refused_by_name(changes: dict[str, Any], named: str) -> None:
