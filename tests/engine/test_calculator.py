@@ -187,7 +187,9 @@ def test_a_compiled_file_stays_where_it_was_loaded(compiled_silicon: Path) -> No
 
 @pytest.mark.parametrize("device", ["cpu:0", torch.device("cpu", 0)])
 def test_the_cpu_by_any_index_is_the_cpu(compiled_silicon: Path, device: str | torch.device) -> None:
-    assert BatchCalculator.of(compiled_silicon, device=device).device == torch.device("cpu")
+    assert shoal.load(compiled_silicon, device=device, chemical_species_to_atom_type_map=True).device == torch.device(
+        "cpu"
+    )
 
 
 @pytest.mark.parametrize("device", ["gpu", "meta"])

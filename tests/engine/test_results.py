@@ -367,7 +367,7 @@ def test_every_output_asked_for_is_in_an_extended_xyz(tmp_path: Path) -> None:
     outputs = ("energy", "atomic_energy", "forces", "virial")
     evaluate(structures(2), argon(), outputs=outputs, out=tmp_path / "all.xyz")
     for back, result in zip(
-        ase.io.read(tmp_path / "all.xyz", ":"), evaluate(structures(2), argon(), outputs), strict=True
+        ase.io.read(tmp_path / "all.xyz", ":"), evaluate(structures(2), argon(), outputs=outputs), strict=True
     ):
         np.testing.assert_allclose(back.info["virial"], result.values["virial"], atol=1e-7)
         np.testing.assert_allclose(back.get_potential_energies(), result.values["atomic_energy"], atol=1e-7)
