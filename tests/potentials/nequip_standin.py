@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from ase import Atoms
+from ase.cell import Cell
 from ase.neighborlist import primitive_neighbor_list
 from torch import Tensor, nn
 
@@ -147,7 +148,8 @@ def by_hand(atoms: Atoms, cutoffs: Mapping[tuple[int, int], float] | None = None
     `cutoffs` (A) by types of centre and neighbour: edges beyond them are left out.
     """
     types = np.array([TYPES.index(symbol) for symbol in atoms.get_chemical_symbols()], dtype=int)
-    i, j, vectors = primitive_neighbor_list("ijD", atoms.pbc, atoms.cell.complete(), atoms.positions, R_MAX)
+    cell = Cell(np.where(atoms.pbc[:, None], atoms.cell.array, 0.0))
+    i, j, vectors = primitive_neighbor_list("ijD", atoms.pbc, cell.complete(), atoms.positions, R_MAX)
     lengths = np.linalg.norm(vectors, axis=1)
     if cutoffs is not None:
         near = lengths <= np.array([cutoffs[types[a], types[b]] for a, b in zip(i, j, strict=True)])
