@@ -49,7 +49,9 @@ def _plainly_sound(state: SimState) -> bool:
     On the host by numpy, whose calls cost a fraction of torch's on tensors this small.
     """
     positions, cell, pbc = (values.detach().numpy() for values in (state.positions, state.cell, state.pbc))
-    if not (np.isfinite(positions.sum() + cell.sum()) and pbc.all()):
+    with np.errstate(over="ignore", invalid="ignore"):
+        finite = np.isfinite(positions.sum() + cell.sum())
+    if not (finite and pbc.all()):
         return False
     a, b, c = cell[:, 0], cell[:, 1], cell[:, 2]
     volume = np.abs(
