@@ -29,6 +29,7 @@ PACKAGE_MAP = [
     ["engine"],
     ["dynamics", "relaxation"],
     ["constraints", "trajectory"],
+    ["motion"],
     ["potentials"],
     ["files"],
     ["architectures"],

@@ -1,0 +1,5 @@
+"""Which atoms, and whether the centre of mass, stay where they are."""
+
+from shoal.constraints.degrees_of_freedom import degrees_of_freedom as degrees_of_freedom
+from shoal.constraints.project import hold_forces as hold_forces
+from shoal.constraints.project import hold_velocities as hold_velocities

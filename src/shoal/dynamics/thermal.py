@@ -1,0 +1,50 @@
+"""Kinetic energy, temperature, and velocities drawn at a temperature.
+
+N atoms, S systems.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from shoal.constraints import degrees_of_freedom, hold_velocities
+from shoal.motion import Systems
+from shoal.random import normals
+from shoal.units import ACCELERATION, BOLTZMANN, KINETIC
+
+
+def kinetic_energy(velocities: torch.Tensor, systems: Systems) -> torch.Tensor:
+    """(S,) eV from velocities (N, 3) A/fs, with the centre of mass's motion as it is."""
+    return systems.sum(0.5 * KINETIC * systems.masses * velocities.square().sum(1))
+
+
+def kinetic_change(before: torch.Tensor, after: torch.Tensor, systems: Systems) -> torch.Tensor:
+    """(S,) eV: the kinetic energy of velocities `after` (N, 3) less that of `before`, summed atom by atom."""
+    change = after.square().sum(1) - before.square().sum(1)
+    return systems.sum(0.5 * KINETIC * systems.masses * change)
+
+
+def temperature(velocities: torch.Tensor, systems: Systems, *, conserves_momentum: bool) -> torch.Tensor:
+    """(S,) K: 2 K / (f k_B) with f degrees of freedom; 0 where there are none."""
+    freedom = degrees_of_freedom(systems, conserves_momentum=conserves_momentum)
+    kinetic = kinetic_energy(velocities, systems)
+    return torch.where(freedom > 0, 2 * kinetic / (freedom.clamp(min=1) * BOLTZMANN), 0.0)
+
+
+def thermal_speed(temperature: torch.Tensor, systems: Systems) -> torch.Tensor:
+    """(N,) A/fs: sqrt(k_B T / m) for temperatures (S,) K; 0 for atoms without mass."""
+    inverse = torch.where(systems.masses > 0, 1.0 / systems.masses, 0.0)
+    return (systems.of_atoms(temperature) * BOLTZMANN * ACCELERATION * inverse).sqrt()
+
+
+def maxwell_boltzmann(temperature: torch.Tensor, systems: Systems, keys: torch.Tensor) -> torch.Tensor:
+    """(N, 3) A/fs: velocities of the Maxwell-Boltzmann distribution at temperatures (S,) K.
+
+    `keys` (S, 2): of `shoal.random.stream_keys`. The total momentum is removed where no atom is fixed; what is left
+    is the distribution of 3n - 3 degrees of freedom.
+    """
+    zero = torch.zeros_like(systems.atom_number)
+    noise = normals(systems.of_atoms(keys), zero, systems.atom_number)[:, :3]
+    velocities = thermal_speed(temperature, systems)[:, None] * noise
+    free = systems.sum(systems.fixed.to(torch.float64)) == 0
+    return hold_velocities(velocities, systems.replace(fixed_com=systems.fixed_com | free))

@@ -1,0 +1,1 @@
+"""Relaxation: optimizers and the cell filters that say which degrees of freedom move."""
