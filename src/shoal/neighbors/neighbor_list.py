@@ -87,18 +87,27 @@ class NeighborList:
         displacements of at most d it is still at least (1 - norm(F - 1)) (cutoff + skin) - 2 d apart, so the list
         holds while that is at least the cutoff. A system with NaN is outdated.
         """
-        n_systems = self.cell.shape[0]
-        positions, cell = state.positions.to(torch.float64), state.cell.to(torch.float64)
-        change = self._inverse @ torch.where(self.pbc[:, :, None], cell - self.cell, 0.0)
-        affine = self.positions + (self.positions[:, :, None] * change[self.system_index]).sum(1)
-        moved = (positions - affine).square().sum(1).sqrt()
-        farthest = torch.zeros(n_systems, dtype=torch.float64, device=moved.device)
-        farthest = farthest.scatter_reduce(0, self.system_index, moved, "amax")
-        least_stretch = 1 - change.square().sum((1, 2)).sqrt()
-        return ~(least_stretch * (self.cutoff + self.skin) - 2 * farthest >= self.cutoff)
+        share = self.used_skin(state.positions.to(torch.float64), state.cell.to(torch.float64))
+        fullest = torch.zeros(self.cell.shape[0], dtype=torch.float64, device=share.device)
+        return ~(fullest.scatter_reduce(0, self.system_index, share, "amax") <= 1)
+
+    def used_skin(self, positions: torch.Tensor, cell: torch.Tensor) -> torch.Tensor:
+        """(N,): which share of what the skin allows each atom has moved; the list holds for a system while none is
+        above 1. positions (N, 3) and cell (S, 3, 3) float64; NaN gives NaN, and a deformation that alone uses up the
+        skin infinity.
+        """
+        return used_skin(
+            positions,
+            cell,
+            (self.positions, self.cell, self.inverse),
+            self.system_index,
+            self.pbc,
+            self.cutoff,
+            self.skin,
+        )
 
     @cached_property
-    def _inverse(self) -> torch.Tensor:
+    def inverse(self) -> torch.Tensor:
         """(S, 3, 3): times the change of the periodic rows it is F - 1, nothing in directions they do not span."""
         return torch.linalg.pinv(torch.where(self.pbc[:, :, None], self.cell, 0.0))
 
@@ -114,6 +123,28 @@ def edge_vectors(
     i, j = edge_index[0], edge_index[1]
     translation = (shifts.to(positions.dtype)[:, :, None] * cell[system_index[i]]).sum(1)
     return positions[j] - positions[i] + translation
+
+
+def used_skin(
+    positions: torch.Tensor,
+    cell: torch.Tensor,
+    reference: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+    system_index: torch.Tensor,
+    pbc: torch.Tensor,
+    cutoff: float,
+    skin: float,
+) -> torch.Tensor:
+    """`NeighborList.used_skin` of tensors only, as compiled graphs take it.
+
+    `reference`: the list's positions, cell and inverse.
+    """
+    positions_then, cell_then, inverse = reference
+    change = inverse @ torch.where(pbc[:, :, None], cell - cell_then, 0.0)
+    affine = positions_then + (positions_then[:, :, None] * change[system_index]).sum(1)
+    moved = (positions - affine).square().sum(1).sqrt()
+    least_stretch = 1 - change.square().sum((1, 2)).sqrt()
+    allowed = (0.5 * (least_stretch * (cutoff + skin) - cutoff))[system_index]
+    return torch.where(allowed < 0, float("inf"), torch.where(moved == 0, 0.0, moved / allowed))
 
 
 def _as_number(shifts: torch.Tensor) -> torch.Tensor:

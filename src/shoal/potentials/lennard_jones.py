@@ -1,6 +1,6 @@
 """Lennard-Jones with parameters per species.
 
-E edges, N atoms, T types.
+T types.
 """
 
 from __future__ import annotations
@@ -11,14 +11,12 @@ from typing import Literal
 import torch
 
 from shoal.errors import InputError
-from shoal.nn.segments import segment_sum
-from shoal.potentials.base import ShortRangePotential
-from shoal.potentials.graph import Graph
+from shoal.potentials.pair import PairPotential
 
 Mode = Literal["none", "shift", "switch"]
 
 
-class LennardJones(ShortRangePotential):
+class LennardJones(PairPotential):
     """phi(r) = 4 eps ((sigma/r)^12 - (sigma/r)^6), mixed by Lorentz-Berthelot, E_i = 1/2 sum_j phi(r_ij).
 
     `parameters`: symbol or type name -> (epsilon eV, sigma A). `cutoff` A. `truncation`: "none" cuts phi off;
@@ -59,18 +57,14 @@ class LennardJones(ShortRangePotential):
         self.register_buffer("epsilon", (eps[:, None] * eps[None, :]).sqrt())
         self.register_buffer("sigma", (sig[:, None] + sig[None, :]) / 2)
 
-    def atomic_energies(self, graph: Graph) -> torch.Tensor:
-        i, j = graph.edge_index
-        types = graph.atom_types
-        epsilon, sigma = self.epsilon[types[i], types[j]], self.sigma[types[i], types[j]]
-        r2 = graph.edge_vectors.square().sum(1)
-        phi = _phi(r2, epsilon, sigma)
+    def pair_energies(self, squared: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        epsilon, sigma = self.epsilon[first, second], self.sigma[first, second]
+        phi = _phi(squared, epsilon, sigma)
         if self.mode == "shift":
-            phi = phi - _phi(r2.new_tensor(self.cutoff**2), epsilon, sigma)
+            phi = phi - _phi(torch.full_like(sigma, self.cutoff**2), epsilon, sigma)
         elif self.mode == "switch":
-            phi = phi * self._switch(r2.sqrt())
-        phi = torch.where(r2 < self.cutoff**2, phi, 0.0)
-        return segment_sum(0.5 * phi, i, graph.n_atoms)
+            phi = phi * self._switch(squared.sqrt())
+        return torch.where(squared < self.cutoff**2, phi, 0.0)
 
     def _switch(self, r: torch.Tensor) -> torch.Tensor:
         x = ((r - self.switch_start) / (self.cutoff - self.switch_start)).clamp(0.0, 1.0)

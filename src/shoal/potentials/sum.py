@@ -53,6 +53,11 @@ class Sum(Potential):
         )
 
     @property
+    def types_of_terms(self) -> list[torch.Tensor]:
+        """For each term its type index by the sum's."""
+        return [getattr(self, f"types_{k}") for k in range(len(self.terms))]
+
+    @property
     def _potentials(self) -> list[Potential]:
         return list(self.terms)  # type: ignore[arg-type]
 
@@ -65,8 +70,7 @@ class Sum(Potential):
     ) -> dict[str, torch.Tensor]:
         outputs = self.capabilities.outputs
         total: dict[str, torch.Tensor] = {}
-        for k, term in enumerate(self._potentials):
-            types = getattr(self, f"types_{k}")[atom_types]
-            values = term(state, neighbors, outputs, atom_types=types, energy_weights=energy_weights)
+        for term, types in zip(self._potentials, self.types_of_terms, strict=True):
+            values = term(state, neighbors, outputs, atom_types=types[atom_types], energy_weights=energy_weights)
             total = {name: total[name] + values[name] if total else values[name] for name in outputs}
         return total
