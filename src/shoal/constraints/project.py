@@ -19,11 +19,17 @@ def hold_velocities(velocities: torch.Tensor, systems: Systems) -> torch.Tensor:
 
 
 def hold_forces(forces: torch.Tensor, systems: Systems) -> torch.Tensor:
-    """(N, 3): zero on fixed atoms; where the centre of mass is fixed, without what would accelerate it."""
-    mass = _positive(systems.sum(systems.masses))
-    shared = torch.where(systems.fixed_com[:, None], systems.sum(forces) / mass[:, None], 0.0)
+    """(N, 3): zero on fixed atoms; where the centre of mass is fixed, the part that steps along it leave it at rest.
+
+    For optimizers, which step along forces whatever the masses; in dynamics it is velocities that are held.
+
+    Source: ASE's FixCom, after doi:10.1021/jp9722824, eqs. 3 and 7.
+    """
+    weight = _positive(systems.sum(systems.masses.square()))
+    shared = systems.sum(systems.masses[:, None] * forces) / weight[:, None]
+    shared = torch.where(systems.fixed_com[:, None], shared, 0.0)
     return torch.where(systems.fixed[:, None], 0.0, forces - systems.masses[:, None] * systems.of_atoms(shared))
 
 
-def _positive(masses: torch.Tensor) -> torch.Tensor:
-    return torch.where(masses > 0, masses, 1.0)
+def _positive(weight: torch.Tensor) -> torch.Tensor:
+    return torch.where(weight > 0, weight, 1.0)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from shoal.constraints import hold_forces, hold_velocities
+from shoal.constraints import hold_velocities
 from shoal.dynamics.base import MDState
 from shoal.dynamics.thermal import thermal_speed
 from shoal.motion import Systems
@@ -18,7 +18,7 @@ from shoal.units import ACCELERATION
 def half_kick(velocities: torch.Tensor, forces: torch.Tensor, timestep: torch.Tensor, systems: Systems) -> torch.Tensor:
     """(N, 3) A/fs: v + F / m dt / 2, with timesteps (S,) fs; constraints hold."""
     inverse = torch.where(systems.masses > 0, 0.5 * ACCELERATION / systems.masses, 0.0)
-    return velocities + hold_forces(forces, systems) * (inverse * systems.of_atoms(timestep))[:, None]
+    return velocities + hold_velocities(forces * (inverse * systems.of_atoms(timestep))[:, None], systems)
 
 
 def drift(positions: torch.Tensor, velocities: torch.Tensor, time: torch.Tensor, systems: Systems) -> torch.Tensor:
