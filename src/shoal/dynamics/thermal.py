@@ -31,6 +31,13 @@ def temperature(velocities: torch.Tensor, systems: Systems, *, conserves_momentu
     return torch.where(freedom > 0, 2 * kinetic / (freedom.clamp(min=1) * BOLTZMANN), 0.0)
 
 
+def without_drift(velocities: torch.Tensor, systems: Systems) -> tuple[torch.Tensor, torch.Tensor]:
+    """Velocities relative to the centre of mass (N, 3), and its own (N, 3), 0 in systems with fixed atoms."""
+    free = systems.sum(systems.fixed.to(torch.float64)) == 0
+    relative = hold_velocities(velocities, systems.replace(fixed_com=systems.fixed_com | free))
+    return relative, torch.where(systems.of_atoms(free)[:, None], velocities - relative, 0.0)
+
+
 def thermal_speed(temperature: torch.Tensor, systems: Systems) -> torch.Tensor:
     """(N,) A/fs: sqrt(k_B T / m) for temperatures (S,) K; 0 for atoms without mass."""
     inverse = torch.where(systems.masses > 0, 1.0 / systems.masses, 0.0)
@@ -46,5 +53,4 @@ def maxwell_boltzmann(temperature: torch.Tensor, systems: Systems, keys: torch.T
     zero = torch.zeros_like(systems.atom_number)
     noise = normals(systems.of_atoms(keys), zero, systems.atom_number)[:, :3]
     velocities = thermal_speed(temperature, systems)[:, None] * noise
-    free = systems.sum(systems.fixed.to(torch.float64)) == 0
-    return hold_velocities(velocities, systems.replace(fixed_com=systems.fixed_com | free))
+    return without_drift(hold_velocities(velocities, systems), systems)[0]
