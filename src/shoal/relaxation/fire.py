@@ -12,7 +12,7 @@ import torch
 from shoal.motion import Evaluate, Systems, per_atom, per_system
 from shoal.relaxation.base import Optimizer
 from shoal.relaxation.parameters import check_positive
-from shoal.relaxation.state import Coordinates, DeformedState, RelaxState
+from shoal.relaxation.state import Coordinates, DeformedState, RelaxState, extended
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +52,9 @@ class FIRE(Optimizer):
 
     def init(self, systems: Systems, start: RelaxState) -> FireState:
         energy = start.energy
-        return FireState(
-            *self.cell.init(systems, start).leaves(),
+        return extended(
+            FireState,
+            self.cell.init(systems, start),
             velocities=torch.zeros_like(start.positions),
             row_velocities=torch.zeros_like(start.cell),
             timestep=torch.full_like(energy, self.dt),

@@ -6,7 +6,7 @@ N atoms, S systems.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 
@@ -37,6 +37,14 @@ class DeformedState(RelaxState):
     span: torch.Tensor = per_system()
     strain_mask: torch.Tensor = per_system()
     pressure: torch.Tensor = per_system()
+
+
+Extended = TypeVar("Extended", bound=DeformedState)
+
+
+def extended(kind: type[Extended], state: DeformedState, **own: torch.Tensor) -> Extended:
+    """A state of a derived kind, with fields of its `own` beside those of `state`."""
+    return kind(*state.leaves(), **own)
 
 
 class Coordinates(NamedTuple):
