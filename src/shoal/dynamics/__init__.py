@@ -3,6 +3,7 @@
 from shoal.dynamics.base import Integrator as Integrator
 from shoal.dynamics.base import MDState as MDState
 from shoal.dynamics.base import Ramp as Ramp
+from shoal.dynamics.cell_rescaling import CellRescaling as CellRescaling
 from shoal.dynamics.langevin import Langevin as Langevin
 from shoal.dynamics.nose_hoover import NoseHoover as NoseHoover
 from shoal.dynamics.nve import NVE as NVE
@@ -10,5 +11,5 @@ from shoal.dynamics.thermal import kinetic_energy as kinetic_energy
 from shoal.dynamics.thermal import maxwell_boltzmann as maxwell_boltzmann
 from shoal.dynamics.thermal import temperature as temperature
 
-INTEGRATORS: tuple[type[Integrator], ...] = (NVE, Langevin, NoseHoover)
+INTEGRATORS: tuple[type[Integrator], ...] = (NVE, Langevin, NoseHoover, CellRescaling)
 """Every integrator there is."""

@@ -62,8 +62,11 @@ class Integrator(ABC):
     moves_cell: ClassVar[bool] = False
 
     @abstractmethod
-    def init(self, systems: Systems, start: MDState) -> MDState:
-        """The state to step from: `start` with this method's own variables. Raises InputError for parameters."""
+    def init(self, systems: Systems, start: MDState, virial: torch.Tensor | None = None) -> MDState:
+        """The state to step from: `start` with this method's own variables. Raises InputError for parameters.
+
+        `virial` (S, 3, 3) eV at the start: methods that move the cell need it.
+        """
 
     @abstractmethod
     def step(self, state: MDState, systems: Systems, evaluate: Evaluate) -> MDState:

@@ -10,7 +10,7 @@ from shoal.dynamics.base import Integrator, MDState, PerSystem, Ramp
 from shoal.dynamics.blocks import drift, half_kick, ou_step
 from shoal.dynamics.parameters import at_step, not_negative, ramp_of
 from shoal.dynamics.thermal import kinetic_change, kinetic_energy
-from shoal.motion import Evaluate, Systems, per_system
+from shoal.motion import Evaluate, Systems, memory, per_system
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +20,7 @@ class LangevinState(MDState):
 
     ramp: torch.Tensor = per_system()
     friction: torch.Tensor = per_system()
-    heat: torch.Tensor = per_system()
+    heat: torch.Tensor = memory()
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class Langevin(Integrator):
     def start_temperature(self) -> PerSystem | None:
         return self.temperature.start if isinstance(self.temperature, Ramp) else self.temperature
 
-    def init(self, systems: Systems, start: MDState) -> LangevinState:
-        return LangevinState(
-            *start.leaves(),
+    def init(self, systems: Systems, start: MDState, virial: torch.Tensor | None = None) -> LangevinState:
+        return start.become(
+            LangevinState,
             ramp=ramp_of(self.temperature, systems),
             friction=not_negative("friction", self.friction, systems),
             heat=torch.zeros_like(start.energy),

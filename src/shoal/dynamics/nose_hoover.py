@@ -83,12 +83,12 @@ class NoseHoover(Integrator):
     def start_temperature(self) -> PerSystem | None:
         return self.temperature.start if isinstance(self.temperature, Ramp) else self.temperature
 
-    def init(self, systems: Systems, start: MDState) -> NoseHooverState:
+    def init(self, systems: Systems, start: MDState, virial: torch.Tensor | None = None) -> NoseHooverState:
         ramp = ramp_of(self.temperature, systems)
         if not bool((ramp[:, :2] > 0).all()):
             raise InputError(f"a Nose-Hoover chain needs temperatures above 0 K, got {self.temperature!r}")
-        return NoseHooverState(
-            *start.leaves(),
+        return start.become(
+            NoseHooverState,
             ramp=ramp,
             tau=positive("tau", self.tau, systems),
             chain=ramp.new_zeros(systems.n_systems, self.chain_length),

@@ -22,7 +22,7 @@ class NVE(Integrator):
 
     conserves_momentum: ClassVar[bool] = True
 
-    def init(self, systems: Systems, start: MDState) -> MDState:
+    def init(self, systems: Systems, start: MDState, virial: torch.Tensor | None = None) -> MDState:
         return start
 
     def step(self, state: MDState, systems: Systems, evaluate: Evaluate) -> MDState:

@@ -18,6 +18,12 @@ def kinetic_energy(velocities: torch.Tensor, systems: Systems) -> torch.Tensor:
     return systems.sum(0.5 * KINETIC * systems.masses * velocities.square().sum(1))
 
 
+def kinetic_tensor(velocities: torch.Tensor, systems: Systems) -> torch.Tensor:
+    """(S, 3, 3) eV: sum of m v v / 2, whose trace is the kinetic energy."""
+    outer = velocities[:, :, None] * velocities[:, None, :]
+    return systems.sum(0.5 * KINETIC * systems.masses[:, None, None] * outer)
+
+
 def kinetic_change(before: torch.Tensor, after: torch.Tensor, systems: Systems) -> torch.Tensor:
     """(S,) eV: the kinetic energy of velocities `after` (N, 3) less that of `before`, summed atom by atom."""
     change = after.square().sum(1) - before.square().sum(1)
