@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from shoal.engine import BatchCalculator as BatchCalculator
     from shoal.engine import evaluate as evaluate
     from shoal.engine import load as load
+    from shoal.engine import simulate as simulate
     from shoal.integrations.nequip import import_nequip as import_nequip
     from shoal.state import SimState as SimState
     from shoal.state import TypeMap as TypeMap
@@ -39,13 +40,16 @@ _HOMES = {
     "load": "engine",
     "package": "deploy",
     "select": "state",
+    "simulate": "engine",
     "split": "state",
     "train": "training",
 }
 _MODULES = (
     "architectures",
+    "constraints",
     "contract",
     "deploy",
+    "dynamics",
     "engine",
     "errors",
     "files",
@@ -55,6 +59,7 @@ _MODULES = (
     "nn",
     "potentials",
     "properties",
+    "relaxation",
     "state",
     "status",
     "testing",

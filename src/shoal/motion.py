@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 import torch
 
@@ -25,6 +25,11 @@ def per_system() -> Any:
     return field(metadata={"scope": "system"})
 
 
+def memory() -> Any:
+    """A field whose rows are systems and that a method goes on with when a run is continued by another."""
+    return field(metadata={"scope": "system", "memory": True})
+
+
 class Evaluation(NamedTuple):
     """Energy (S,) eV, forces (N, 3) eV/A and virial (S, 3, 3) eV of a configuration."""
 
@@ -35,6 +40,9 @@ class Evaluation(NamedTuple):
 
 Evaluate = Callable[[torch.Tensor, torch.Tensor], Evaluation]
 """Positions (N, 3) A and cell (S, 3, 3) A to their Evaluation: all a step knows of the potential."""
+
+
+T = TypeVar("T", bound="Rows")
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +60,10 @@ class Rows:
     def replace(self, **changes: torch.Tensor) -> Self:
         """The same with some fields changed."""
         return replace(self, **changes)
+
+    def become(self, kind: type[T], **more: torch.Tensor) -> T:
+        """Rows of another kind, with these fields and `more`."""
+        return kind(**{f.name: getattr(self, f.name) for f in fields(self)}, **more)
 
     def take(self, atoms: torch.Tensor, systems: torch.Tensor) -> Self:
         """Some atoms' and some systems' rows; int64 indices, the atoms being those of the systems, in order."""

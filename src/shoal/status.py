@@ -14,7 +14,8 @@ class Status(StrEnum):
     TOO_LARGE = "too_large"
     UNSUPPORTED = "unsupported"
     INVALID_INPUT = "invalid_input"
+    STOPPED = "stopped"
 
     @property
     def is_success(self) -> bool:
-        return self in (Status.DONE, Status.CONVERGED)
+        return self in (Status.DONE, Status.CONVERGED, Status.STOPPED)

@@ -29,7 +29,7 @@ def finite(name: str, value: PerSystem, systems: Systems) -> torch.Tensor:
 
 def ramp_of(temperature: PerSystem | Ramp, systems: Systems) -> torch.Tensor:
     """(S, 3): temperatures (K) at the start and at the end, and the steps between them."""
-    ramp = temperature if isinstance(temperature, Ramp) else Ramp(temperature, temperature, 1)  # type: ignore[arg-type]
+    ramp = temperature if isinstance(temperature, Ramp) else Ramp(temperature, temperature, 1)
     ends = [not_negative("temperature", value, systems) for value in (ramp.start, ramp.end)]
     return torch.stack([*ends, torch.full_like(ends[0], float(ramp.n_steps))], dim=1)
 

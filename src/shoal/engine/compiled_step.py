@@ -49,6 +49,7 @@ class Listed:
             self.neighbors.positions,
             self.neighbors.cell,
             self.neighbors.inverse,
+            torch.tensor(self.neighbors.skin, dtype=torch.float64, device=self.types.device),
         ]
 
 
@@ -106,19 +107,17 @@ class CompiledStep(Generic[State]):
         *reference: torch.Tensor,
     ) -> tuple[State, torch.Tensor]:
         pairs = PaddedNeighbors(neighbor, owner, shift)
-        moves_cell = self.mover.moves_cell
+        moves_cell, cutoff = self.mover.moves_cell, listed.neighbors.cutoff
 
         def evaluate(positions: torch.Tensor, cell: torch.Tensor) -> Evaluation:
             moved = pairs.translations(cell, systems.system_index) if moves_cell else translations
             return pair_sums(self.terms, pairs, positions, pairs.images(positions, moved), types, image_types, systems)
 
         def share(positions: torch.Tensor, cell: torch.Tensor) -> torch.Tensor:
-            own = listed.neighbors
-            positions_then, cell_then, inverse = reference
+            *then, skin = reference
             if not moves_cell:
-                return (positions - positions_then).square().sum(1).sqrt() / (0.5 * own.skin)
-            then = (positions_then, cell_then, inverse)
-            return used_skin(positions, cell, then, systems.system_index, systems.pbc, own.cutoff, own.skin)
+                return (positions - then[0]).square().sum(1).sqrt() / (0.5 * skin)
+            return used_skin(positions, cell, then, systems.system_index, systems.pbc, cutoff, skin)
 
         return advance(self.mover, frame, systems, active, evaluate, share, self.limits)
 
@@ -133,10 +132,9 @@ def pair_sums(
     systems: Systems,
 ) -> Evaluation:
     """Energy, forces and virial by sums along the rows of a neighbour matrix: each pair is met from both its atoms."""
-    towards = [
-        image[pairs.neighbor] - own[:, None] for image, own in zip(images.unbind(1), positions.unbind(1), strict=True)
-    ]
-    squared = towards[0] * towards[0] + towards[1] * towards[1] + towards[2] * towards[2]
+    x, y, z = (images[:, k][pairs.neighbor] - positions[:, k, None] for k in range(3))
+    towards = (x, y, z)
+    squared = x * x + y * y + z * z
     energy, slope = pair_energies(terms, squared, types, image_types, pairs.neighbor)
     forces = torch.stack([(2 * slope * d).sum(1) for d in towards], dim=1)
     outer = [[(slope * a * b).sum(1) for b in towards] for a in towards]
@@ -153,7 +151,7 @@ def pair_energies(
         phi = torch.zeros_like(squared)
         for potential, own in terms:
             if len(potential.type_names) == 1:
-                first = second = torch.zeros((), dtype=torch.int64, device=squared.device)
+                first = second = torch.zeros(1, 1, dtype=torch.int64, device=squared.device)
             else:
                 first, second = types[:, None], image_types[neighbor]
                 if own is not None:

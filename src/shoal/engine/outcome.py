@@ -27,7 +27,8 @@ class SystemResult:
     """One system: its status, the reason if it failed, and its quantities (empty if nothing was computed).
 
     `values`: quantity name -> float64 array of the system alone, such as forces (n_atoms, 3).
-    `source`: the file and frame it was read from, empty if it came from memory.
+    `source`: the file and frame it was read from, empty if it came from memory. `n_steps`: how many steps it took, if
+    it was moved.
     """
 
     system_id: int
@@ -37,6 +38,7 @@ class SystemResult:
     reason: str
     values: Mapping[str, np.ndarray]
     structure: Callable[[], Atoms] = field(repr=False)
+    n_steps: int | None = None
 
     def to_atoms(self) -> Atoms:
         """The structure with its results as a SinglePointCalculator, its status and its system id in `info`."""
@@ -47,6 +49,8 @@ class SystemResult:
         atoms.info.update(system_id=self.system_id, status=str(self.status))
         if self.reason:
             atoms.info["reason"] = self.reason
+        if self.n_steps is not None:
+            atoms.info["n_steps"] = self.n_steps
         known: dict[str, Any] = {}
         if "energy" in self.values:
             known["energy"] = known["free_energy"] = float(self.values["energy"])

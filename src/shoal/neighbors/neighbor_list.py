@@ -5,6 +5,7 @@ N atoms, E edges, S systems.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -128,11 +129,11 @@ def edge_vectors(
 def used_skin(
     positions: torch.Tensor,
     cell: torch.Tensor,
-    reference: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+    reference: Sequence[torch.Tensor],
     system_index: torch.Tensor,
     pbc: torch.Tensor,
     cutoff: float,
-    skin: float,
+    skin: float | torch.Tensor,
 ) -> torch.Tensor:
     """`NeighborList.used_skin` of tensors only, as compiled graphs take it.
 

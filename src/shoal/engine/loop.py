@@ -1,0 +1,203 @@
+"""The loop: it steps what is resident, keeps the neighbour list up, and takes out of the way what goes wrong.
+
+N atoms, S systems.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Generic
+
+import torch
+
+from shoal.engine.calculator import BatchCalculator
+from shoal.engine.compiled_step import CompiledStep, Listed
+from shoal.engine.step import Limits, Mover, State, advance, broken_systems, torn_atoms, wild_atoms
+from shoal.errors import ShoalWarning
+from shoal.motion import Evaluation, Systems
+from shoal.neighbors import NeighborList, neighbor_list, refreshed
+from shoal.potentials import pair_terms
+from shoal.state import SimState
+from shoal.status import Status
+
+WIDEST_SKIN = 8.0
+"""A: no step within the limits needs a wider one."""
+
+
+class Loop(Generic[State]):
+    """Systems in motion: `step()` moves all that are active by one step.
+
+    `state` gives what does not move (elements, charges ...), `frame` what does. `active` (S,) bool: the others are
+    frozen at their last frame; `failed` says which of them went wrong, and why. The neighbour list reaches `skin` (A)
+    beyond the cutoff and is renewed for a system when an atom of it has used that up: the step in which that happens
+    is taken again with the new list, so that no pair is ever missed.
+    """
+
+    def __init__(
+        self,
+        mover: Mover[State],
+        calculator: BatchCalculator,
+        state: SimState,
+        systems: Systems,
+        *,
+        skin: float,
+        limits: Limits,
+        needs_virial: bool = False,
+    ) -> None:
+        self.mover, self.calculator, self.systems, self.limits = mover, calculator, systems, limits
+        self.state = state
+        self.types = calculator.type_map(state)
+        self.active = torch.ones(systems.n_systems, dtype=torch.bool, device=state.device)
+        self.failed: dict[int, tuple[Status, str]] = {}
+        self.outputs = ("energy", "forces", "virial") if needs_virial else ("energy", "forces")
+        self.skin = skin
+        self.neighbors: NeighborList
+        self._compiled: CompiledStep[State] | None = None
+        self._listed: Listed | None = None
+        self.n_rebuilds, self.atom_steps = 0, 0
+        self.steps = torch.zeros_like(systems.n_atoms)
+        self.any_active = systems.n_systems > 0
+        self._use(neighbor_list(state, calculator.cutoff, skin))
+
+    def begin(self, frame: State) -> None:
+        """Start from a frame that has been evaluated here; systems with nothing finite in it are frozen at once."""
+        self.frame = frame
+        everything = torch.ones_like(self.active)
+        self._fail(self._judge(frame, frame, everything), frame, frame)
+
+    @property
+    def n_atoms(self) -> int:
+        return self.state.n_atoms
+
+    def use_compiled(self, make: Callable[[Listed], CompiledStep[State] | None]) -> None:
+        """Step by what `make` gives for the list in use, unless it is None."""
+        if pair_terms(self.calculator.potential) is None:
+            return
+        listed = Listed.of(self.neighbors, self.types)
+        self._compiled = make(listed)
+        self._listed = None if self._compiled is None else listed
+
+    def evaluate(self, positions: torch.Tensor, cell: torch.Tensor) -> Evaluation:
+        """Energy, forces and virial with the neighbour list as it is; no virial where the mover needs none."""
+        values = self.calculator.potential(
+            self.state.replace(positions=positions, cell=cell), self.neighbors, self.outputs, atom_types=self.types
+        )
+        virial = values["virial"] if "virial" in values else torch.full_like(cell, float("nan"))
+        return Evaluation(values["energy"], values["forces"], virial)
+
+    def step(self) -> None:
+        """One step of every active system."""
+        while True:
+            new, flags = self._advance()
+            wild, stale, broken = flags.tolist()
+            if not (wild or stale or broken) or self._settled(new):
+                break
+        self.frame = new.where(self.active, self.systems.system_index, self.frame) if wild or broken else new
+        self.steps = self.steps + self.active
+        self.atom_steps += self.n_atoms
+
+    def freeze(self, systems: torch.Tensor) -> None:
+        """Take no further steps with some systems (S,) bool."""
+        self.active = self.active & ~systems
+        self.any_active = bool(self.active.any())
+
+    def moved_state(self) -> SimState:
+        """The state with the positions and cells of the frame."""
+        return self.state.replace(positions=self.frame.positions, cell=self.frame.cell)
+
+    def warn_of_overlaps(self, closest: float = 0.1) -> None:
+        """One warning that names systems with atoms closer than `closest` (A)."""
+        vectors = self.neighbors.edge_vectors(self.state.positions, self.state.cell)
+        near = vectors.square().sum(1) < closest**2
+        if bool(near.any()):
+            systems = self.systems.system_index[self.neighbors.edge_index[0, near]].unique()
+            ids = self.systems.system_id[systems].tolist()
+            listed = ", ".join(map(str, ids[:5])) + (" ..." if len(ids) > 5 else "")
+            warnings.warn(f"atoms are closer than {closest:g} A in system {listed}", ShoalWarning, stacklevel=3)
+
+    def _advance(self) -> tuple[State, torch.Tensor]:
+        if self._compiled is not None:
+            assert self._listed is not None
+            return self._compiled(self.frame, self.systems, self.active, self._listed)
+        return advance(
+            self.mover,
+            self.frame,
+            self.systems,
+            self.active,
+            self.evaluate,
+            self.neighbors.used_skin,
+            self.limits,
+        )
+
+    def _settled(self, new: State) -> bool:
+        """Freeze what went wrong; whether the step stands for the others, or must be taken again with a new list."""
+        share = self.neighbors.used_skin(new.positions, new.cell)
+        stale = self._any(~(share <= 1)) & self.active
+        self._fail(self._judge(new, self.frame, ~stale), new, self.frame)
+        stale = stale & self.active
+        if not bool(stale.any()):
+            return True
+        self._renew(stale, new)
+        return False
+
+    def _renew(self, stale: torch.Tensor, new: State) -> None:
+        """Find pairs anew at the frame the step starts from, for systems that are due and those that soon will be."""
+        before = self.neighbors.used_skin(self.frame.positions, self.frame.cell)
+        half_used = self._any(before > 0.5) & self.active
+        state = self.moved_state()
+        if bool((stale & ~self._any(before > 0)).any()):
+            # even a new list does not hold for this one step: it needs a wider skin
+            self.skin = min(2 * self.skin, WIDEST_SKIN)
+            self._use(neighbor_list(state, self.calculator.cutoff, self.skin))
+            return
+        self._use(refreshed(self.neighbors, state, stale | half_used))
+
+    def _use(self, neighbors: NeighborList) -> None:
+        # the very tensors of the state, by which potentials recognise the list as its own
+        self.neighbors = replace(neighbors, system_index=self.state.system_index, pbc=self.state.pbc)
+        self._listed = None if self._compiled is None else Listed.of(self.neighbors, self.types)
+        self.n_rebuilds += 1
+
+    def _judge(self, new: State, old: State, trusted: torch.Tensor) -> torch.Tensor:
+        """(S,) bool: active systems that went wrong; results count where the list was good enough to be `trusted`."""
+        wild = self._any(wild_atoms(new, old, self.limits))
+        broken = self._any(torn_atoms(new, self.limits)) | broken_systems(new)
+        return self.active & (wild | (broken & trusted))
+
+    def _fail(self, systems: torch.Tensor, new: State, old: State) -> None:
+        for s in systems.nonzero()[:, 0].tolist():
+            self.failed[s] = self._verdict(s, new, old)
+        self.freeze(systems)
+
+    def _verdict(self, s: int, new: State, old: State) -> tuple[Status, str]:
+        rows = slice(*self.state.offsets[s : s + 2].tolist())
+        moved = (new.positions[rows] - old.positions[rows]).norm(dim=1)
+        force = new.forces[rows].norm(dim=1)
+        for name, values in (("position", moved), ("force", force)):
+            if not bool(torch.isfinite(values).all()):
+                atom = int((~torch.isfinite(values)).nonzero()[0])
+                return Status.NON_FINITE, f"the {name} of atom {atom} is not finite"
+        for name, value in (("energy", new.energy[s]), ("cell", new.cell[s])):
+            if not bool(torch.isfinite(value).all()):
+                return Status.NON_FINITE, f"the {name} is not finite"
+        if bool((moved > self.limits.max_move).any()):
+            return Status.EXPLODED, (
+                f"atom {int(moved.argmax())} moved {float(moved.max()):.3g} A in one step "
+                f"(limit {self.limits.max_move:g} A)"
+            )
+        return Status.EXPLODED, (
+            f"the force on atom {int(force.argmax())} is {float(force.max()):.3g} eV/A "
+            f"(limit {self.limits.max_force:g} eV/A)"
+        )
+
+    def _any(self, atoms: torch.Tensor) -> torch.Tensor:
+        """(S,) bool: systems with any of some atoms (N,) bool."""
+        return self.systems.sum(atoms.to(torch.float64)) > 0
+
+
+def rows_of(state: SimState, systems: Sequence[int]) -> torch.Tensor:
+    """Atom rows of some systems, in order."""
+    offsets = state.offsets.tolist()
+    return torch.cat([torch.arange(offsets[s], offsets[s + 1]) for s in systems] or [torch.zeros(0, dtype=torch.int64)])

@@ -1,0 +1,242 @@
+"""The verb `simulate`: molecular dynamics of many systems in one batch.
+
+N atoms, S systems.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from shoal.constraints import Constraint, hold_velocities
+from shoal.dynamics import Integrator, Langevin, MDState, maxwell_boltzmann
+from shoal.dynamics.base import PerSystem
+from shoal.dynamics.parameters import not_negative, positive
+from shoal.engine.admission import Admitted, Errors, admit
+from shoal.engine.calculator import BatchCalculator
+from shoal.engine.finished import finished, open_run
+from shoal.engine.intake import batches
+from shoal.engine.loop import Loop
+from shoal.engine.outcome import Counts, SystemResult
+from shoal.engine.run_progress import RunProgress, run_progress
+from shoal.engine.run_results import RunInfo, RunResults, states_by_id
+from shoal.engine.snapshot import Snapshot
+from shoal.engine.step import Limits
+from shoal.engine.stepping import Compile, Stepping
+from shoal.errors import InputError
+from shoal.motion import Frame, Systems
+from shoal.potentials import Potential
+from shoal.random import Purpose, new_seed, stream_keys
+from shoal.state import SimState
+from shoal.status import Status
+
+if TYPE_CHECKING:
+    from shoal.engine.intake import Structures
+
+OUTPUTS = ("energy", "forces")
+
+
+def simulate(
+    structures: Structures,
+    potential: BatchCalculator | Potential | str | Path,
+    integrator: Integrator | None = None,
+    timestep: PerSystem = 1.0,
+    n_steps: int = 1000,
+    *,
+    temperature: PerSystem | None = None,
+    seed: int | None = None,
+    system_ids: Sequence[int] | None = None,
+    constraints: Sequence[Constraint] | None = None,
+    on_step: Callable[[Snapshot], None] | None = None,
+    every: int = 1,
+    compile: Compile = "auto",
+    skin: float = 1.0,
+    max_atoms: int = 16384,
+    limits: Limits | None = None,
+    errors: Errors = "raise",
+    allow_float32: bool = False,
+    device: torch.device | str | None = None,
+    chemical_species_to_atom_type_map: object = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> RunResults:
+    """Move structures by molecular dynamics; each runs as if it were alone.
+
+    `structures`, `potential`, `device`, `chemical_species_to_atom_type_map`, `errors`: as for `evaluate`.
+    `integrator`: of `shoal.dynamics`, by default Langevin(temperature=300, friction=0.01). `timestep` fs: one for all
+    or one for each system. `temperature` K: velocities are drawn from it at the start; by default those that
+    structures have are kept, and the others drawn at the integrator's temperature, if it has one.
+    `seed`: 0 to 2**64 - 1, by default one from the operating system, which the results tell. All random numbers follow
+    from it, the system's id and the step. `constraints`: of `shoal.constraints`, besides those the structures carry.
+    `on_step` is called at the start and then `every` so many steps with a `Snapshot` of the batch.
+    `compile`: True, False, or "auto": where it pays; only sums of pair potentials are compiled.
+    `skin` A: how far the neighbour list reaches beyond the cutoff. `max_atoms`: atoms that run at the same time.
+    `limits`: beyond them a system counts as exploded. `out`: an .xyz file for the last frames.
+
+    A system that goes wrong is frozen at its last good frame with the status non_finite or exploded; the others go on.
+    Run on from `results.state` to continue: velocities, steps and the thermostat's memory are in it.
+
+    Raises InputError for unusable structures and arguments, UnsupportedSpeciesError, UnsupportedRequestError,
+    ModelFileError, and CompileError with compile=True.
+    """
+    method = Langevin() if integrator is None else integrator
+    if n_steps < 0 or every < 1 or max_atoms < 1:
+        raise InputError(f"need n_steps >= 0, every >= 1, max_atoms >= 1; got {n_steps}, {every}, {max_atoms}")
+    if not skin > 0:
+        raise InputError(f"skin must be positive, got {skin}")
+    calculator = BatchCalculator.of(
+        potential, device=device, chemical_species_to_atom_type_map=chemical_species_to_atom_type_map
+    )
+    limits = limits or Limits()
+    seed = new_seed() if seed is None else seed
+    stepping: Stepping[MDState] = Stepping(method, calculator, limits, compile)
+    counts, start = Counts(), time.perf_counter()
+    total = len(structures) if isinstance(structures, list | tuple | SimState) else None
+    states: dict[int, SimState] = {}
+    n_rebuilds, atom_steps, place = 0, 0, 0
+    sink = open_run(out, overwrite=overwrite)
+    with sink, run_progress(total, n_steps) if progress else nullcontext() as bar:
+        for batch in batches(structures, max_atoms, system_ids):
+            admitted = admit(
+                batch, calculator, place, errors=errors, constraints=constraints, allow_float32=allow_float32
+            )
+            place += len(batch.ids)
+            results: list[SystemResult] = list(admitted.refused)
+            if admitted.state is not None:
+                run = _start(admitted, calculator, method, stepping, timestep, temperature, seed, skin, limits, n_steps)
+                _run(run, method, n_steps, every, on_step, bar)
+                final = _final_state(run, method)
+                results += finished(run, admitted.members, final, Status.DONE)
+                n_rebuilds += run.n_rebuilds
+                atom_steps += run.atom_steps
+                if out is None:
+                    states.update(states_by_id(final))
+            order = {system_id: k for k, system_id in enumerate(batch.ids)}
+            results.sort(key=lambda result: order[result.system_id])
+            sink.write(results)
+            counts.add(results)
+            if bar is not None:
+                bar.finished(len(results))
+    counts.seconds = time.perf_counter() - start
+    info = RunInfo(type(method).__name__, seed, stepping.compiled, n_rebuilds, atom_steps)
+    return RunResults(OUTPUTS, sink.kept, counts, info, states, sink.path)
+
+
+def _start(
+    admitted: Admitted,
+    calculator: BatchCalculator,
+    method: Integrator,
+    stepping: Stepping[MDState],
+    timestep: PerSystem,
+    temperature: PerSystem | None,
+    seed: int,
+    skin: float,
+    limits: Limits,
+    n_steps: int,
+) -> Loop[MDState]:
+    """The loop of a batch, at its first frame."""
+    state, systems = admitted.state, admitted.systems
+    assert state is not None
+    assert systems is not None
+    loop: Loop[MDState] = Loop(
+        method, calculator, state, systems, skin=skin, limits=limits, needs_virial=method.moves_cell
+    )
+    loop.warn_of_overlaps()
+    at = loop.evaluate(state.positions, state.cell)
+    keys = {purpose: stream_keys(seed, state.system_id, purpose) for purpose in Purpose}
+    begun = MDState(
+        positions=state.positions,
+        cell=state.cell,
+        energy=at.energy,
+        forces=at.forces,
+        velocities=_velocities(state, systems, method, temperature, keys[Purpose.VELOCITIES]),
+        timestep=positive("timestep", timestep, systems),
+        step=_steps_before(state),
+        elapsed=torch.zeros_like(systems.n_atoms),
+        noise=keys[Purpose.THERMOSTAT],
+    )
+    frame = _with_memory(method.init(systems, begun, at.virial), method, state)
+    loop.begin(frame)
+    loop.use_compiled(lambda listed: stepping.compiled_step(frame, systems, listed, n_steps))
+    return loop
+
+
+def _run(
+    loop: Loop[MDState],
+    method: Integrator,
+    n_steps: int,
+    every: int,
+    on_step: Callable[[Snapshot], None] | None,
+    bar: RunProgress | None,
+) -> None:
+    if on_step is not None:
+        on_step(Snapshot(loop, method, 0))
+    for k in range(1, n_steps + 1):
+        if not loop.any_active:
+            break
+        loop.step()
+        if on_step is not None and k % every == 0:
+            on_step(Snapshot(loop, method, k))
+        if bar is not None:
+            bar.stepped(loop.n_atoms, loop.systems.n_systems)
+
+
+def _velocities(
+    state: SimState, systems: Systems, method: Integrator, temperature: PerSystem | None, keys: torch.Tensor
+) -> torch.Tensor:
+    """(N, 3) A/fs: drawn where a temperature is given or a system has none of its own."""
+    wanted = method.start_temperature if temperature is None else temperature
+    own = torch.zeros_like(state.positions) if state.velocities is None else state.velocities
+    if wanted is not None:
+        drawn = maxwell_boltzmann(not_negative("temperature", wanted, systems), systems, keys)
+        has_own = systems.sum(own.abs().sum(1)) > 0
+        keep = has_own if temperature is None else torch.zeros_like(has_own)
+        own = torch.where(systems.of_atoms(keep)[:, None], own, drawn)
+    return hold_velocities(own, systems)
+
+
+STEPS = "md_steps"
+
+
+def _steps_before(state: SimState) -> torch.Tensor:
+    """(S,) int64: steps that the systems took in earlier runs, so that their random numbers go on."""
+    before = state.system_extras.get(STEPS)
+    if before is None:
+        return torch.zeros(state.n_systems, dtype=torch.int64, device=state.device)
+    return torch.as_tensor(before, dtype=torch.int64, device=state.device)
+
+
+def _memory_fields(frame: Frame) -> list[str]:
+    return [f.name for f in fields(frame) if f.metadata.get("memory")]
+
+
+def _memory_key(method: Integrator, name: str) -> str:
+    return f"md_{type(method).__name__}_{name}"
+
+
+def _with_memory(frame: MDState, method: Integrator, state: SimState) -> MDState:
+    """The frame with what the same method remembers of an earlier run."""
+    known = {}
+    for name in _memory_fields(frame):
+        fresh, kept = getattr(frame, name), state.system_extras.get(_memory_key(method, name))
+        if kept is not None and tuple(kept.shape) == tuple(fresh.shape):
+            known[name] = torch.as_tensor(kept, dtype=fresh.dtype, device=fresh.device)
+    return frame.replace(**known)
+
+
+def _final_state(loop: Loop[MDState], method: Integrator) -> SimState:
+    frame = loop.frame
+    memory = {_memory_key(method, name): getattr(frame, name) for name in _memory_fields(frame)}
+    return loop.state.replace(
+        positions=frame.positions,
+        cell=frame.cell,
+        velocities=frame.velocities,
+        system_extras={**loop.state.system_extras, STEPS: frame.step, **memory},
+    )

@@ -1,0 +1,106 @@
+"""What `on_step` sees of a running batch.
+
+N atoms, S systems.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+
+import torch
+
+from shoal.dynamics import Integrator, MDState, kinetic_energy, temperature
+from shoal.engine.loop import Loop
+from shoal.errors import InputError, UnsupportedRequestError
+from shoal.state import SimState
+from shoal.status import Status
+from shoal.units import GPA
+
+
+class Snapshot:
+    """A batch of systems after `n_steps` steps of this run; quantities are computed when they are asked for.
+
+    `system_id` (S,) says which systems they are, `active` (S,) bool which of them still move.
+    """
+
+    def __init__(self, loop: Loop[MDState], method: Integrator, n_steps: int) -> None:
+        self._loop, self._method, self.n_steps = loop, method, n_steps
+        self._frame = loop.frame
+        self.system_id = loop.systems.system_id
+        self.active = loop.active
+
+    @property
+    def positions(self) -> torch.Tensor:
+        """(N, 3) A."""
+        return self._frame.positions
+
+    @property
+    def velocities(self) -> torch.Tensor:
+        """(N, 3) A/fs."""
+        return self._frame.velocities
+
+    @property
+    def cell(self) -> torch.Tensor:
+        """(S, 3, 3) A, rows the lattice vectors."""
+        return self._frame.cell
+
+    @property
+    def forces(self) -> torch.Tensor:
+        """(N, 3) eV/A."""
+        return self._frame.forces
+
+    @property
+    def energy(self) -> torch.Tensor:
+        """(S,) eV, potential energy."""
+        return self._frame.energy
+
+    @property
+    def state(self) -> SimState:
+        """The systems as a state, with velocities."""
+        return self._loop.moved_state().replace(velocities=self.velocities)
+
+    @cached_property
+    def kinetic_energy(self) -> torch.Tensor:
+        """(S,) eV."""
+        return kinetic_energy(self.velocities, self._loop.systems)
+
+    @cached_property
+    def temperature(self) -> torch.Tensor:
+        """(S,) K."""
+        return temperature(self.velocities, self._loop.systems, conserves_momentum=self._method.conserves_momentum)
+
+    @cached_property
+    def conserved(self) -> torch.Tensor:
+        """(S,) eV: what the integrator conserves."""
+        return self._method.conserved(self._frame, self._loop.systems)
+
+    @cached_property
+    def stress(self) -> torch.Tensor:
+        """(S, 3, 3) eV/A^3 of the potential alone, positive under tension; NaN without a volume. One evaluation."""
+        potential = self._loop.calculator.potential
+        if "stress" not in potential.capabilities.outputs:
+            raise UnsupportedRequestError(f"{type(potential).__name__} gives no stress, so there is no pressure")
+        values = potential(self._loop.moved_state(), self._loop.neighbors, ("stress",), atom_types=self._loop.types)
+        return values["stress"]
+
+    @cached_property
+    def pressure(self) -> torch.Tensor:
+        """(S,) GPa, of the potential and of the motion: -trace(stress) / 3 + 2 K / (3 V)."""
+        volume = torch.linalg.det(self.cell).abs()
+        kinetic = 2 * self.kinetic_energy / (3 * volume)
+        return (kinetic - self.stress.diagonal(dim1=1, dim2=2).sum(1) / 3) / GPA
+
+    def stop(self, system_ids: Iterable[int], reason: str = "stopped by on_step") -> None:
+        """Freeze some systems where they are, with the status stopped. Raises InputError for an unknown id."""
+        known = {system_id: row for row, system_id in enumerate(self.system_id.tolist())}
+        rows = torch.zeros_like(self.active)
+        for system_id in system_ids:
+            if system_id not in known:
+                raise InputError(f"there is no system {system_id} in this batch; its ids: {sorted(known)[:10]}")
+            row = known[system_id]
+            if bool(self._loop.active[row]):
+                self._loop.failed[row] = (Status.STOPPED, reason)
+            rows[row] = True
+        self._loop.freeze(rows)
+        self.active = self._loop.active
