@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from shoal.engine import BatchCalculator as BatchCalculator
     from shoal.engine import evaluate as evaluate
     from shoal.engine import load as load
+    from shoal.engine import relax as relax
     from shoal.engine import simulate as simulate
     from shoal.integrations.nequip import import_nequip as import_nequip
     from shoal.state import SimState as SimState
@@ -39,6 +40,7 @@ _HOMES = {
     "import_nequip": "integrations.nequip",
     "load": "engine",
     "package": "deploy",
+    "relax": "engine",
     "select": "state",
     "simulate": "engine",
     "split": "state",

@@ -6,7 +6,7 @@ N atoms, S systems.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -75,6 +75,11 @@ class Integrator(ABC):
     @abstractmethod
     def conserved(self, state: MDState, systems: Systems) -> torch.Tensor:
         """(S,) eV: what exact integration would leave as it is."""
+
+    @property
+    def step_key(self) -> Hashable:
+        """Methods with equal keys take their steps by the same operations, so that one compiled step serves them."""
+        return self
 
     @property
     def start_temperature(self) -> PerSystem | None:

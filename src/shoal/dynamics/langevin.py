@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import torch
@@ -37,6 +38,10 @@ class Langevin(Integrator):
     @property
     def start_temperature(self) -> PerSystem | None:
         return self.temperature.start if isinstance(self.temperature, Ramp) else self.temperature
+
+    @property
+    def step_key(self) -> Hashable:
+        return type(self)  # every parameter is in the state
 
     def init(self, systems: Systems, start: MDState, virial: torch.Tensor | None = None) -> LangevinState:
         return start.become(

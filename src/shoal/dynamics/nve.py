@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -21,6 +22,10 @@ class NVE(Integrator):
     """
 
     conserves_momentum: ClassVar[bool] = True
+
+    @property
+    def step_key(self) -> Hashable:
+        return type(self)  # every parameter is in the state
 
     def init(self, systems: Systems, start: MDState, virial: torch.Tensor | None = None) -> MDState:
         return start

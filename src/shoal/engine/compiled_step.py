@@ -8,12 +8,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from typing import Generic
 
 import torch
 
 from shoal.cache import inductor_cache
-from shoal.engine.step import Limits, Mover, State, advance
+from shoal.engine.step import Goal, Limits, Mover, State, advance, is_done
 from shoal.motion import Evaluation, Systems
 from shoal.neighbors import NeighborList, PaddedNeighbors, padded, used_skin
 from shoal.potentials import PairPotential
@@ -64,24 +66,25 @@ class CompiledStep(Generic[State]):
         self._graph: Callable[..., list[torch.Tensor]] | None = None
 
     def __call__(
-        self, frame: State, systems: Systems, active: torch.Tensor, listed: Listed
-    ) -> tuple[State, torch.Tensor]:
-        leaves = [*frame.leaves(), *systems.leaves(), active, *listed.tensors()]
+        self, frame: State, systems: Systems, active: torch.Tensor, listed: Listed, goal: Goal | None
+    ) -> tuple[State, torch.Tensor, torch.Tensor]:
+        aims = [] if goal is None else goal.leaves()
+        leaves = [*frame.leaves(), *systems.leaves(), *aims, active, *listed.tensors()]
         if self._graph is None:
-            self._graph = self._compile(frame, systems, listed, leaves)
-        *new, flags = self._graph(leaves)
-        return frame.with_leaves(new), flags
+            self._graph = self._compile(frame, systems, listed, goal, leaves)
+        *new, flags, finished = self._graph(leaves)
+        return frame.with_leaves(new), flags, finished
 
     def _compile(
-        self, frame: State, systems: Systems, listed: Listed, leaves: list[torch.Tensor]
+        self, frame: State, systems: Systems, listed: Listed, goal: Goal | None, leaves: list[torch.Tensor]
     ) -> Callable[..., list[torch.Tensor]]:
-        n_frame, n_systems = len(frame.leaves()), len(systems.leaves())
-
         def flat(values: list[torch.Tensor]) -> list[torch.Tensor]:
-            own = frame.with_leaves(values[:n_frame])
-            of = systems.with_leaves(values[n_frame : n_frame + n_systems])
-            new, flags = self._step(own, of, values[n_frame + n_systems], listed, *values[n_frame + n_systems + 1 :])
-            return [*new.leaves(), flags]
+            left = iter(values)
+            own = frame.with_leaves(islice(left, len(frame.leaves())))
+            of = systems.with_leaves(islice(left, len(systems.leaves())))
+            aims = None if goal is None else goal.with_leaves(islice(left, len(goal.leaves())))
+            new, flags, finished = self._step(own, of, aims, listed.neighbors.cutoff, *left)
+            return [*new.leaves(), flags, finished]
 
         from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -96,8 +99,9 @@ class CompiledStep(Generic[State]):
         self,
         frame: State,
         systems: Systems,
+        goal: Goal | None,
+        cutoff: float,
         active: torch.Tensor,
-        listed: Listed,
         neighbor: torch.Tensor,
         owner: torch.Tensor,
         shift: torch.Tensor,
@@ -105,9 +109,9 @@ class CompiledStep(Generic[State]):
         types: torch.Tensor,
         image_types: torch.Tensor,
         *reference: torch.Tensor,
-    ) -> tuple[State, torch.Tensor]:
+    ) -> tuple[State, torch.Tensor, torch.Tensor]:
         pairs = PaddedNeighbors(neighbor, owner, shift)
-        moves_cell, cutoff = self.mover.moves_cell, listed.neighbors.cutoff
+        moves_cell = self.mover.moves_cell
 
         def evaluate(positions: torch.Tensor, cell: torch.Tensor) -> Evaluation:
             moved = pairs.translations(cell, systems.system_index) if moves_cell else translations
@@ -119,7 +123,8 @@ class CompiledStep(Generic[State]):
                 return (positions - then[0]).square().sum(1).sqrt() / (0.5 * skin)
             return used_skin(positions, cell, then, systems.system_index, systems.pbc, cutoff, skin)
 
-        return advance(self.mover, frame, systems, active, evaluate, share, self.limits)
+        done = None if goal is None else partial(is_done, self.mover, systems, goal)
+        return advance(self.mover, frame, systems, active, evaluate, share, self.limits, done)
 
 
 def pair_sums(

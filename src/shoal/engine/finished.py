@@ -18,6 +18,7 @@ from shoal.engine.outcome import SystemResult
 from shoal.engine.sinks import ExtxyzFile, Memory, Sink
 from shoal.errors import InputError
 from shoal.io import state_to_atoms
+from shoal.potentials import stress as stress_of
 from shoal.state import SimState, select
 from shoal.status import Status
 
@@ -38,19 +39,20 @@ def finished(
     loop: Loop[Any],
     members: Sequence[Member],
     final: SimState,
-    status: Status | Sequence[Status],
+    status: Status,
     rows: Sequence[int] | None = None,
 ) -> list[SystemResult]:
-    """One result for each of some `rows` of a loop, by default all: what failed with its own status, the others with
-    `status`. `final` is the state of all rows to be given back.
-    """
+    """One result for each of some `rows` of a loop, by default all; what has not ended yet ends with `status`. `final` is the state of all rows to be given back."""
+    virial = getattr(loop.frame, "virial", None) if loop.mover.moves_cell else None
+    stress = None if virial is None else stress_of(-virial, loop.frame.cell).cpu().numpy()
     frame, offsets, steps = loop.frame, loop.state.offsets.tolist(), loop.steps.tolist()
     energy, forces = frame.energy.cpu().numpy(), frame.forces.cpu().numpy()
     results = []
-    for k, row in enumerate(range(loop.systems.n_systems) if rows is None else rows):
-        own = status if isinstance(status, Status) else status[k]
-        ended, reason = loop.failed.get(row, (own, ""))
+    for row in range(loop.systems.n_systems) if rows is None else rows:
+        ended, reason = loop.ended.get(row, (status, ""))
         values = {"energy": energy[row], "forces": forces[offsets[row] : offsets[row + 1]]}
+        if stress is not None:
+            values["stress"] = stress[row]
         kept = values if bool(torch.isfinite(frame.energy[row])) else {}
         results.append(
             result_of(

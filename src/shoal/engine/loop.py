@@ -6,31 +6,40 @@ N atoms, S systems.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Generic
 
 import torch
 
 from shoal.engine.calculator import BatchCalculator
 from shoal.engine.compiled_step import CompiledStep, Listed
-from shoal.engine.step import Limits, Mover, State, advance, broken_systems, torn_atoms, wild_atoms
+from shoal.engine.step import Goal, Limits, Mover, State, advance, broken_systems, is_done, torn_atoms, wild_atoms
 from shoal.errors import ShoalWarning
 from shoal.motion import Evaluation, Systems
-from shoal.neighbors import NeighborList, neighbor_list, refreshed
-from shoal.potentials import pair_terms
-from shoal.state import SimState
+from shoal.neighbors import NeighborList, joined, neighbor_list, refreshed, taken
+from shoal.state import SimState, concatenate, select
 from shoal.status import Status
 
 WIDEST_SKIN = 8.0
 """A: no step within the limits needs a wider one."""
 
 
+@dataclass(frozen=True)
+class Arrivals(Generic[State]):
+    """Systems that join a loop: their state, and their evaluated first frame."""
+
+    state: SimState
+    systems: Systems
+    frame: State
+    goal: Goal | None
+
+
 class Loop(Generic[State]):
     """Systems in motion: `step()` moves all that are active by one step.
 
     `state` gives what does not move (elements, charges ...), `frame` what does. `active` (S,) bool: the others are
-    frozen at their last frame; `failed` says which of them went wrong, and why. The neighbour list reaches `skin` (A)
+    frozen at their last frame; `ended` says of those how they ended, and why. The neighbour list reaches `skin` (A)
     beyond the cutoff and is renewed for a system when an atom of it has used that up: the step in which that happens
     is taken again with the new list, so that no pair is ever missed.
     """
@@ -44,21 +53,22 @@ class Loop(Generic[State]):
         *,
         skin: float,
         limits: Limits,
-        needs_virial: bool = False,
+        goal: Goal | None = None,
     ) -> None:
         self.mover, self.calculator, self.systems, self.limits = mover, calculator, systems, limits
         self.state = state
         self.types = calculator.type_map(state)
         self.active = torch.ones(systems.n_systems, dtype=torch.bool, device=state.device)
-        self.failed: dict[int, tuple[Status, str]] = {}
-        self.outputs = ("energy", "forces", "virial") if needs_virial else ("energy", "forces")
+        self.ended: dict[int, tuple[Status, str]] = {}
+        self.outputs = ("energy", "forces", "virial") if mover.moves_cell else ("energy", "forces")
+        self.goal, self.done = goal, torch.zeros_like(self.active)
         self.skin = skin
         self.neighbors: NeighborList
         self._compiled: CompiledStep[State] | None = None
         self._listed: Listed | None = None
         self.n_rebuilds, self.atom_steps = 0, 0
         self.steps = torch.zeros_like(systems.n_atoms)
-        self.any_active = systems.n_systems > 0
+        self._count()
         self._use(neighbor_list(state, calculator.cutoff, skin))
 
     def begin(self, frame: State) -> None:
@@ -71,13 +81,10 @@ class Loop(Generic[State]):
     def n_atoms(self) -> int:
         return self.state.n_atoms
 
-    def use_compiled(self, make: Callable[[Listed], CompiledStep[State] | None]) -> None:
-        """Step by what `make` gives for the list in use, unless it is None."""
-        if pair_terms(self.calculator.potential) is None:
-            return
-        listed = Listed.of(self.neighbors, self.types)
-        self._compiled = make(listed)
-        self._listed = None if self._compiled is None else listed
+    def use_compiled(self, step: CompiledStep[State]) -> None:
+        """Take steps by a compiled function from here on."""
+        if step is not self._compiled:
+            self._compiled, self._listed = step, Listed.of(self.neighbors, self.types)
 
     def evaluate(self, positions: torch.Tensor, cell: torch.Tensor) -> Evaluation:
         """Energy, forces and virial with the neighbour list as it is; no virial where the mover needs none."""
@@ -90,18 +97,51 @@ class Loop(Generic[State]):
     def step(self) -> None:
         """One step of every active system."""
         while True:
-            new, flags = self._advance()
-            wild, stale, broken = flags.tolist()
+            new, flags, done = self._advance()
+            wild, stale, broken, any_done = flags.tolist()
             if not (wild or stale or broken) or self._settled(new):
                 break
+        self.done, self.any_done = done & self.active, any_done
         self.frame = new.where(self.active, self.systems.system_index, self.frame) if wild or broken else new
         self.steps = self.steps + self.active
+        self.most_steps += 1
         self.atom_steps += self.n_atoms
 
-    def freeze(self, systems: torch.Tensor) -> None:
-        """Take no further steps with some systems (S,) bool."""
+    def freeze(self, systems: torch.Tensor, status: Status, reason: str = "") -> None:
+        """Take no further steps with some systems (S,) bool, which end with a status."""
+        for s in (systems & self.active).nonzero()[:, 0].tolist():
+            self.ended[s] = status, reason
         self.active = self.active & ~systems
+        self._count()
+
+    def _count(self) -> None:
+        """What of the active systems is known on the host: their atoms, and the most steps one of them has taken."""
         self.any_active = bool(self.active.any())
+        self.n_active_atoms = int(self.systems.n_atoms[self.active].sum())
+        self.most_steps = int(self.steps[self.active].max()) if self.any_active else 0
+
+    def exchange(self, keep: torch.Tensor, arrivals: Arrivals[State] | None) -> None:
+        """Let all systems but those to `keep` (int64, in order) go, and let others come behind them."""
+        atoms = (self.systems.of_atoms(torch.zeros_like(self.active).index_fill(0, keep, True))).nonzero()[:, 0]
+        states, systems = [select(self.moved_state(), keep)], [self.systems.take(atoms, keep)]
+        frames, lists = [self.frame.take(atoms, keep)], [taken(self.neighbors, keep)]
+        goals = [] if self.goal is None else [self.goal.take(atoms, keep)]
+        steps = [self.steps[keep]]
+        if arrivals is not None:
+            states.append(arrivals.state)
+            systems.append(arrivals.systems)
+            frames.append(arrivals.frame)
+            lists.append(neighbor_list(arrivals.state, self.calculator.cutoff, self.skin))
+            goals += [] if arrivals.goal is None else [arrivals.goal]
+            steps.append(torch.zeros_like(arrivals.systems.n_atoms))
+        self.state, self.systems = concatenate(states), Systems.join(systems)
+        self.types = self.calculator.type_map(self.state)
+        self.frame, self.steps = type(self.frame).join(frames), torch.cat(steps)
+        self.goal = Goal.join(goals) if goals else None
+        self.active = torch.ones_like(self.systems.fixed_com)
+        self.ended = {}
+        self._count()
+        self._use(joined(lists))
 
     def moved_state(self) -> SimState:
         """The state with the positions and cells of the frame."""
@@ -117,10 +157,10 @@ class Loop(Generic[State]):
             listed = ", ".join(map(str, ids[:5])) + (" ..." if len(ids) > 5 else "")
             warnings.warn(f"atoms are closer than {closest:g} A in system {listed}", ShoalWarning, stacklevel=3)
 
-    def _advance(self) -> tuple[State, torch.Tensor]:
+    def _advance(self) -> tuple[State, torch.Tensor, torch.Tensor]:
         if self._compiled is not None:
             assert self._listed is not None
-            return self._compiled(self.frame, self.systems, self.active, self._listed)
+            return self._compiled(self.frame, self.systems, self.active, self._listed, self.goal)
         return advance(
             self.mover,
             self.frame,
@@ -129,6 +169,7 @@ class Loop(Generic[State]):
             self.evaluate,
             self.neighbors.used_skin,
             self.limits,
+            None if self.goal is None else partial(is_done, self.mover, self.systems, self.goal),
         )
 
     def _settled(self, new: State) -> bool:
@@ -168,8 +209,7 @@ class Loop(Generic[State]):
 
     def _fail(self, systems: torch.Tensor, new: State, old: State) -> None:
         for s in systems.nonzero()[:, 0].tolist():
-            self.failed[s] = self._verdict(s, new, old)
-        self.freeze(systems)
+            self.freeze(torch.arange(len(systems), device=systems.device) == s, *self._verdict(s, new, old))
 
     def _verdict(self, s: int, new: State, old: State) -> tuple[Status, str]:
         rows = slice(*self.state.offsets[s : s + 2].tolist())
@@ -195,9 +235,3 @@ class Loop(Generic[State]):
     def _any(self, atoms: torch.Tensor) -> torch.Tensor:
         """(S,) bool: systems with any of some atoms (N,) bool."""
         return self.systems.sum(atoms.to(torch.float64)) > 0
-
-
-def rows_of(state: SimState, systems: Sequence[int]) -> torch.Tensor:
-    """Atom rows of some systems, in order."""
-    offsets = state.offsets.tolist()
-    return torch.cat([torch.arange(offsets[s], offsets[s + 1]) for s in systems] or [torch.zeros(0, dtype=torch.int64)])

@@ -78,6 +78,7 @@ class RunResults(EvaluationResults):
         return f"{self.info.method}, {how}: {self.counts}; {rate:,.0f} atom-steps/s"
 
 
-def states_by_id(state: SimState) -> dict[int, SimState]:
-    """Each system of a state by its id."""
-    return {system_id: select(state, [s]) for s, system_id in enumerate(state.system_id.tolist())}
+def states_by_id(state: SimState, rows: Sequence[int] | None = None) -> dict[int, SimState]:
+    """Some systems of a state, by default all, by their ids."""
+    ids = state.system_id.tolist()
+    return {ids[s]: select(state, [s]) for s in (range(len(ids)) if rows is None else rows)}

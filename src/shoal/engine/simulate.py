@@ -26,7 +26,7 @@ from shoal.engine.loop import Loop
 from shoal.engine.outcome import Counts, SystemResult
 from shoal.engine.run_progress import RunProgress, run_progress
 from shoal.engine.run_results import RunInfo, RunResults, states_by_id
-from shoal.engine.snapshot import Snapshot
+from shoal.engine.snapshot import DynamicsSnapshot
 from shoal.engine.step import Limits
 from shoal.engine.stepping import Compile, Stepping
 from shoal.errors import InputError
@@ -53,7 +53,7 @@ def simulate(
     seed: int | None = None,
     system_ids: Sequence[int] | None = None,
     constraints: Sequence[Constraint] | None = None,
-    on_step: Callable[[Snapshot], None] | None = None,
+    on_step: Callable[[DynamicsSnapshot], None] | None = None,
     every: int = 1,
     compile: Compile = "auto",
     skin: float = 1.0,
@@ -75,7 +75,7 @@ def simulate(
     structures have are kept, and the others drawn at the integrator's temperature, if it has one.
     `seed`: 0 to 2**64 - 1, by default one from the operating system, which the results tell. All random numbers follow
     from it, the system's id and the step. `constraints`: of `shoal.constraints`, besides those the structures carry.
-    `on_step` is called at the start and then `every` so many steps with a `Snapshot` of the batch.
+    `on_step` is called at the start and then `every` so many steps with a `DynamicsSnapshot` of the batch.
     `compile`: True, False, or "auto": where it pays; only sums of pair potentials are compiled.
     `skin` A: how far the neighbour list reaches beyond the cutoff. `max_atoms`: atoms that run at the same time.
     `limits`: beyond them a system counts as exploded. `out`: an .xyz file for the last frames.
@@ -96,7 +96,7 @@ def simulate(
     )
     limits = limits or Limits()
     seed = new_seed() if seed is None else seed
-    stepping: Stepping[MDState] = Stepping(method, calculator, limits, compile)
+    stepping: Stepping[MDState] = Stepping(method, calculator, limits, compile, n_steps)
     counts, start = Counts(), time.perf_counter()
     total = len(structures) if isinstance(structures, list | tuple | SimState) else None
     states: dict[int, SimState] = {}
@@ -110,7 +110,7 @@ def simulate(
             place += len(batch.ids)
             results: list[SystemResult] = list(admitted.refused)
             if admitted.state is not None:
-                run = _start(admitted, calculator, method, stepping, timestep, temperature, seed, skin, limits, n_steps)
+                run = _start(admitted, calculator, method, stepping, timestep, temperature, seed, skin, limits)
                 _run(run, method, n_steps, every, on_step, bar)
                 final = _final_state(run, method)
                 results += finished(run, admitted.members, final, Status.DONE)
@@ -139,15 +139,12 @@ def _start(
     seed: int,
     skin: float,
     limits: Limits,
-    n_steps: int,
 ) -> Loop[MDState]:
     """The loop of a batch, at its first frame."""
     state, systems = admitted.state, admitted.systems
     assert state is not None
     assert systems is not None
-    loop: Loop[MDState] = Loop(
-        method, calculator, state, systems, skin=skin, limits=limits, needs_virial=method.moves_cell
-    )
+    loop: Loop[MDState] = Loop(method, calculator, state, systems, skin=skin, limits=limits)
     loop.warn_of_overlaps()
     at = loop.evaluate(state.positions, state.cell)
     keys = {purpose: stream_keys(seed, state.system_id, purpose) for purpose in Purpose}
@@ -162,9 +159,8 @@ def _start(
         elapsed=torch.zeros_like(systems.n_atoms),
         noise=keys[Purpose.THERMOSTAT],
     )
-    frame = _with_memory(method.init(systems, begun, at.virial), method, state)
-    loop.begin(frame)
-    loop.use_compiled(lambda listed: stepping.compiled_step(frame, systems, listed, n_steps))
+    loop.begin(_with_memory(method.init(systems, begun, at.virial), method, state))
+    stepping(loop)
     return loop
 
 
@@ -173,17 +169,17 @@ def _run(
     method: Integrator,
     n_steps: int,
     every: int,
-    on_step: Callable[[Snapshot], None] | None,
+    on_step: Callable[[DynamicsSnapshot], None] | None,
     bar: RunProgress | None,
 ) -> None:
     if on_step is not None:
-        on_step(Snapshot(loop, method, 0))
+        on_step(DynamicsSnapshot(loop, 0))
     for k in range(1, n_steps + 1):
         if not loop.any_active:
             break
         loop.step()
         if on_step is not None and k % every == 0:
-            on_step(Snapshot(loop, method, k))
+            on_step(DynamicsSnapshot(loop, k))
         if bar is not None:
             bar.stepped(loop.n_atoms, loop.systems.n_systems)
 

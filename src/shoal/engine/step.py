@@ -5,14 +5,14 @@ N atoms, S systems.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 
 from shoal.errors import InputError
-from shoal.motion import Evaluate, Evaluation, Frame, Systems
+from shoal.motion import Evaluate, Evaluation, Frame, Rows, Systems, per_system
 
 State = TypeVar("State", bound=Frame)
 
@@ -22,6 +22,9 @@ class Mover(Protocol[State]):
 
     @property
     def moves_cell(self) -> bool: ...
+
+    @property
+    def step_key(self) -> Hashable: ...
 
     def step(self, state: State, systems: Systems, evaluate: Evaluate) -> State: ...
 
@@ -36,6 +39,19 @@ class Limits:
     def __post_init__(self) -> None:
         if not (self.max_move > 0 and self.max_force > 0):
             raise InputError(f"max_move and max_force must be positive, got {self.max_move} and {self.max_force}")
+
+
+@dataclass(frozen=True, eq=False)
+class Goal(Rows):
+    """When a relaxation is done: the largest force (S,) eV/A and stress (S,) GPa, infinite where any will do."""
+
+    fmax: torch.Tensor = per_system()
+    stress_max: torch.Tensor = per_system()
+
+
+def is_done(mover: Any, systems: Systems, goal: Goal, frame: Frame) -> torch.Tensor:
+    """(S,) bool: which systems an optimizer has brought to their goal."""
+    return mover.converged(frame, systems, goal.fmax, goal.stress_max)
 
 
 def wild_atoms(new: Frame, old: Frame, limits: Limits) -> torch.Tensor:
@@ -61,11 +77,13 @@ def advance(
     evaluate: Evaluate,
     used_skin: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     limits: Limits,
-) -> tuple[State, torch.Tensor]:
+    done: Callable[[State], torch.Tensor] | None = None,
+) -> tuple[State, torch.Tensor, torch.Tensor]:
     """The next frame, in which systems that are not `active` (S,) bool stay as they are, and what to look at.
 
-    `used_skin`: positions and cell to the share of the skin used (N,). The second value is (3,) bool, over all active
-    systems: has any atom moved too far, is the neighbour list too short for any, is any result out of bounds?
+    `used_skin`: positions and cell to the share of the skin used (N,). The second value is (4,) bool, over all active
+    systems: has any atom moved too far, is the neighbour list too short for any, is any result out of bounds, is any
+    system done? The third is (S,) bool: which are `done`, which maps a frame to that.
     A pure function of tensors, so that it can be compiled.
     """
     moving = active[systems.system_index]
@@ -80,4 +98,6 @@ def advance(
     wild = (wild_atoms(new, frame, limits) & moving).any()
     stale = (~(used_skin(new.positions, new.cell) <= 1) & moving).any()
     broken = (torn_atoms(new, limits) & moving).any() | (broken_systems(new) & active).any()
-    return new.where(active, systems.system_index, frame), torch.stack((wild, stale, broken))
+    finished = torch.zeros_like(active) if done is None else done(new) & active
+    flags = torch.stack((wild, stale, broken, finished.any()))
+    return new.where(active, systems.system_index, frame), flags, finished

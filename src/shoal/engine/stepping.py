@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from typing import Generic, Literal
+from collections.abc import Hashable
+from contextlib import suppress
+from typing import Any, Generic, Literal
+from weakref import WeakKeyDictionary
 
 import torch
 
 from shoal.engine.calculator import BatchCalculator
 from shoal.engine.compiled_step import CompiledStep, Listed
+from shoal.engine.loop import Loop
 from shoal.engine.step import Limits, Mover, State
 from shoal.errors import CompileError, InputError, ShoalWarning, UnsupportedRequestError
-from shoal.motion import Systems
-from shoal.potentials import pair_terms
+from shoal.potentials import Potential, pair_terms
 
 Compile = Literal["auto", True, False]
 
@@ -22,39 +25,59 @@ WORTH_COMPILING = 30.0
 """Seconds: what an eager step takes, about, with each atom of it, and from how long a run on it is compiled."""
 
 
+_KNOWN: WeakKeyDictionary[Potential, dict[Hashable, CompiledStep[Any]]] = WeakKeyDictionary()
+"""Compiled steps of this process, by potential, so that a second run does not compile again."""
+
+
 class Stepping(Generic[State]):
-    """Decides once for a run, and compiles when the first step is taken.
+    """Decides for a run, and compiles where a step like it has not been compiled in this process.
 
     `compile`: True raises UnsupportedRequestError for a potential that is no sum of pair potentials and CompileError
     where compiling fails; "auto" compiles what is long enough to pay for it, and goes on uncompiled, with one warning,
     where that fails; False never does.
     """
 
-    def __init__(self, mover: Mover[State], calculator: BatchCalculator, limits: Limits, compile: Compile) -> None:
+    def __init__(
+        self, mover: Mover[State], calculator: BatchCalculator, limits: Limits, compile: Compile, n_steps: int
+    ) -> None:
         if compile not in ("auto", True, False):
             raise InputError(f'compile must be "auto", True or False, got {compile!r}')
-        self.mover, self.limits = mover, limits
-        self.terms = pair_terms(calculator.potential)
+        self.mover, self.limits, self.n_steps = mover, limits, n_steps
+        self.potential = calculator.potential
+        self.terms = pair_terms(self.potential)
         if compile is True and self.terms is None:
             raise UnsupportedRequestError(
-                f"steps with {type(calculator.potential).__name__} are not compiled: only sums of pair potentials are "
+                f"steps with {type(self.potential).__name__} are not compiled: only sums of pair potentials are "
                 '(compile="auto" or False)'
             )
         self.compile = compile if self.terms is not None else False
-        self._step: CompiledStep[State] | None = None
+        self.compiled = False
 
-    @property
-    def compiled(self) -> bool:
-        return self._step is not None
+    def __call__(self, loop: Loop[State]) -> None:
+        """Let a loop step compiled, if that is wanted and possible."""
+        step = self._known(loop)
+        if step is None and self._wanted(loop.n_atoms):
+            step = self._made(loop)
+        if step is not None and loop.n_atoms > 1 and self.compile is not False:
+            loop.use_compiled(step)
+            self.compiled = True
 
-    def compiled_step(self, frame: State, systems: Systems, listed: Listed, n_steps: int) -> CompiledStep[State] | None:
-        """The compiled step, for a run of up to `n_steps` from this frame; None for eager steps."""
-        if self._step is not None or not self._wanted(n_steps, len(frame.positions)):
-            return self._step
+    def _known(self, loop: Loop[State]) -> CompiledStep[State] | None:
+        try:
+            return _KNOWN.get(self.potential, {}).get(self._key(loop))
+        except TypeError:  # parameters without a hash
+            return None
+
+    def _key(self, loop: Loop[State]) -> Hashable:
+        where = (str(loop.calculator.device), torch.get_num_threads())
+        return self.mover.step_key, loop.goal is None, self.limits, *where
+
+    def _made(self, loop: Loop[State]) -> CompiledStep[State] | None:
         assert self.terms is not None
         step = CompiledStep(self.mover, self.terms, self.limits)
         try:
-            step(frame, systems, torch.zeros_like(systems.fixed_com), listed)
+            listed = Listed.of(loop.neighbors, loop.types)
+            step(loop.frame, loop.systems, torch.zeros_like(loop.active), listed, loop.goal)
         except Exception as error:  # whatever the compiler raises: the eager steps give the same numbers
             said = str(error).strip().splitlines()
             message = f"steps could not be compiled: {said[0] if said else type(error).__name__}"
@@ -63,10 +86,11 @@ class Stepping(Generic[State]):
             warnings.warn(f"{message}; going on uncompiled, with the same numbers", ShoalWarning, stacklevel=2)
             self.compile = False
             return None
-        self._step = step
+        with suppress(TypeError):
+            _KNOWN.setdefault(self.potential, {})[self._key(loop)] = step
         return step
 
-    def _wanted(self, n_steps: int, n_atoms: int) -> bool:
+    def _wanted(self, n_atoms: int) -> bool:
         if self.compile == "auto":
-            return n_atoms > 1 and n_steps * (EAGER_STEP + EAGER_ATOM * n_atoms) > WORTH_COMPILING
+            return n_atoms > 1 and self.n_steps * (EAGER_STEP + EAGER_ATOM * n_atoms) > WORTH_COMPILING
         return bool(self.compile) and n_atoms > 1

@@ -1,5 +1,7 @@
 """Potentials: what they are, and those that need no training."""
 
+from shoal.potentials._derivatives import cell_volume as cell_volume
+from shoal.potentials._derivatives import stress as stress
 from shoal.potentials.base import Potential as Potential
 from shoal.potentials.base import ShortRangePotential as ShortRangePotential
 from shoal.potentials.compiled import CompiledPotential as CompiledPotential

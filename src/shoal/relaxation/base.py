@@ -6,10 +6,12 @@ N atoms, S systems.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 
 import torch
 
+from shoal.errors import InputError
 from shoal.motion import Evaluate, Systems
 from shoal.potentials._derivatives import cell_volume
 from shoal.relaxation.filters import CellFilter, FixedCell
@@ -26,10 +28,19 @@ class Optimizer(ABC):
 
     cell: CellFilter = field(default_factory=FixedCell, kw_only=True)
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.cell, CellFilter):
+            raise InputError(f"{type(self).__name__}: cell must be a filter, got {self.cell!r}; see cell_filter()")
+
     @property
     def moves_cell(self) -> bool:
         """Whether the cell changes, so that every evaluation needs the virial."""
         return self.cell.moves_cell
+
+    @property
+    def step_key(self) -> Hashable:
+        """Optimizers with equal keys take their steps by the same operations."""
+        return self
 
     def on(self, cell: CellFilter) -> Optimizer:
         """The same method with another cell filter."""

@@ -1,0 +1,269 @@
+"""The verb `relax`: many structures to their nearest minimum, in one batch that is refilled as they get there.
+
+N atoms, S systems.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from math import inf
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from shoal.constraints import Constraint
+from shoal.engine.admission import Admitted, Errors, Member, admit
+from shoal.engine.calculator import BatchCalculator
+from shoal.engine.finished import finished, open_run
+from shoal.engine.intake import Batch, batches
+from shoal.engine.loop import Arrivals, Loop
+from shoal.engine.outcome import Counts, SystemResult
+from shoal.engine.run_progress import RunProgress, run_progress
+from shoal.engine.run_results import RunInfo, RunResults, states_by_id
+from shoal.engine.sinks import Sink
+from shoal.engine.snapshot import RelaxationSnapshot
+from shoal.engine.step import Goal, Limits
+from shoal.engine.stepping import Compile, Stepping
+from shoal.errors import InputError
+from shoal.motion import Systems
+from shoal.potentials import Potential
+from shoal.relaxation import FIRE, CellFilter, Optimizer, RelaxState, cell_filter
+from shoal.relaxation.base import PerSystem
+from shoal.relaxation.state import DeformedState
+from shoal.state import SimState
+from shoal.status import Status
+
+if TYPE_CHECKING:
+    from shoal.engine.intake import Structures
+
+REFILL = 8
+"""The batch is refilled in this many parts: when so much of it is done that the next part fits."""
+WASTE = 0.3
+"""Where nothing waits any more, the share of finished atoms that is carried along."""
+
+
+def relax(
+    structures: Structures,
+    potential: BatchCalculator | Potential | str | Path,
+    optimizer: Optimizer | None = None,
+    cell: str | CellFilter | None = None,
+    fmax: PerSystem = 0.01,
+    stress_max: PerSystem | None = None,
+    max_steps: int = 500,
+    *,
+    system_ids: Sequence[int] | None = None,
+    constraints: Sequence[Constraint] | None = None,
+    on_step: Callable[[RelaxationSnapshot], None] | None = None,
+    every: int = 1,
+    compile: Compile = "auto",
+    skin: float = 0.5,
+    max_atoms: int = 8192,
+    limits: Limits | None = None,
+    errors: Errors = "raise",
+    allow_float32: bool = False,
+    device: torch.device | str | None = None,
+    chemical_species_to_atom_type_map: object = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> RunResults:
+    """Relax structures, atoms alone or with their cells; each goes as if it were alone.
+
+    `structures`, `potential`, `device`, `chemical_species_to_atom_type_map`, `errors`: as for `evaluate`.
+    `optimizer`: of `shoal.relaxation`, by default FIRE(). `cell`: None (cells stay), "unit" or "frechet", or a filter
+    such as Frechet(pressure=1.0). `fmax` eV/A: done when the largest force on an atom or, by the cell filter, on the
+    cell is below; `stress_max` GPa: and the largest stress is, too. `max_steps`: of each structure.
+    `constraints`: of `shoal.constraints`, besides those the structures carry. `on_step` is called with a
+    `RelaxationSnapshot` of what is resident every so many steps.
+    `compile`: True, False, or "auto": where it pays; only sums of pair potentials are compiled.
+    `skin` A: how far the neighbour list reaches beyond the cutoff. `max_atoms`: atoms resident at the same time; what
+    is done leaves, and the next takes its place. `limits`: beyond them a system counts as exploded.
+    `out`: an .xyz file, to which each structure is appended when it is done.
+
+    Ends are converged, max_steps, non_finite or exploded (at the last good frame), stopped; and with
+    errors="status" invalid_input and unsupported.
+
+    Raises InputError for unusable structures and arguments, UnsupportedSpeciesError, UnsupportedRequestError,
+    ModelFileError, and CompileError with compile=True.
+    """
+    if max_steps < 0 or every < 1 or max_atoms < 1 or not skin > 0:
+        raise InputError(
+            f"need max_steps >= 0, every >= 1, max_atoms >= 1, skin > 0; got {max_steps}, {every}, {max_atoms}, {skin}"
+        )
+    method = FIRE() if optimizer is None else optimizer
+    if cell is not None:
+        method = method.on(cell_filter(cell))
+    calculator = BatchCalculator.of(
+        potential, device=device, chemical_species_to_atom_type_map=chemical_species_to_atom_type_map
+    )
+    n_systems = len(structures) if isinstance(structures, list | tuple | SimState) else None
+    run = _Relaxation(
+        method=method,
+        calculator=calculator,
+        stepping=Stepping(method, calculator, limits or Limits(), compile, max_steps),
+        limits=limits or Limits(),
+        skin=skin,
+        max_steps=max_steps,
+        max_atoms=max_atoms,
+        fmax=fmax,
+        stress_max=stress_max,
+        waiting=batches(structures, max(1, max_atoms // REFILL), system_ids),
+        admit=lambda batch, place: admit(
+            batch, calculator, place, errors=errors, constraints=constraints, allow_float32=allow_float32
+        ),
+        sink=open_run(out, overwrite=overwrite),
+    )
+    start = time.perf_counter()
+    with run.sink, run_progress(n_systems) if progress else nullcontext() as bar:
+        run.go(bar, on_step, every)
+    run.counts.seconds = time.perf_counter() - start
+    info = RunInfo(type(method).__name__, None, run.stepping.compiled, run.n_rebuilds, run.atom_steps)
+    outputs = ("energy", "forces", "stress") if method.moves_cell else ("energy", "forces")
+    ordered = sorted(run.sink.kept, key=lambda result: run.places[result.system_id])
+    return RunResults(outputs, ordered, run.counts, info, run.states, run.sink.path)
+
+
+@dataclass
+class _Relaxation:
+    """A relaxation under way: what is resident (`loop`, `members`), what waits, and what has ended."""
+
+    method: Optimizer
+    calculator: BatchCalculator
+    stepping: Stepping[DeformedState]
+    limits: Limits
+    skin: float
+    max_steps: int
+    max_atoms: int
+    fmax: PerSystem
+    stress_max: PerSystem | None
+    waiting: Iterator[Batch]
+    admit: Callable[[Batch, int], Admitted]
+    sink: Sink
+    loop: Loop[DeformedState] | None = None
+    members: list[Member] = field(default_factory=list)
+    places: dict[int, int] = field(default_factory=dict)
+    counts: Counts = field(default_factory=Counts)
+    states: dict[int, SimState] = field(default_factory=dict)
+    n_rebuilds: int = 0
+    atom_steps: int = 0
+
+    def go(self, bar: RunProgress | None, on_step: Callable[[RelaxationSnapshot], None] | None, every: int) -> None:
+        """Until nothing moves and nothing waits."""
+        next_batch = next(self.waiting, None)
+        n_steps = 0
+        while True:
+            next_batch = self._fill(next_batch, bar)
+            loop = self.loop
+            if loop is None or not loop.any_active:
+                break
+            if on_step is not None and n_steps % every == 0:
+                on_step(RelaxationSnapshot(loop, n_steps))
+            loop.step()
+            n_steps += 1
+            if bar is not None:
+                bar.stepped(loop.n_atoms, loop.systems.n_systems)
+            if loop.any_done:
+                loop.freeze(loop.done, Status.CONVERGED)
+            self._stop_the_longest(loop)
+
+    def _stop_the_longest(self, loop: Loop[DeformedState]) -> None:
+        if loop.most_steps >= self.max_steps:
+            loop.freeze(loop.active & (loop.steps >= self.max_steps), Status.MAX_STEPS)
+
+    def _fill(self, batch: Batch | None, bar: RunProgress | None) -> Batch | None:
+        """Write what has ended and let in what fits, if it is worth the trouble; the batch that waits next."""
+        while True:
+            loop = self.loop
+            staying = 0 if loop is None else loop.n_active_atoms
+            resident = 0 if loop is None else loop.n_atoms
+            size = 0 if batch is None else sum(batch.n_atoms(row) for row in range(len(batch.ids)))
+            fits = batch is not None and (staying == 0 or staying + size <= self.max_atoms)
+            wasteful = batch is None and resident - staying > WASTE * resident
+            if not fits and not wasteful and staying:
+                return batch
+            if loop is not None and not staying and batch is None:
+                self._emit(bar)
+                return None
+            admitted = None
+            if batch is not None and fits:
+                admitted = self._admitted(batch, bar)
+                batch = next(self.waiting, None)
+                if admitted.state is None:
+                    continue
+            elif loop is None:
+                return batch
+            self._exchange(admitted, bar)
+
+    def _admitted(self, batch: Batch, bar: RunProgress | None) -> Admitted:
+        admitted = self.admit(batch, len(self.places))
+        for system_id in batch.ids:
+            self.places[int(system_id)] = len(self.places)
+        self._write(list(admitted.refused), bar)
+        return admitted
+
+    def _exchange(self, admitted: Admitted | None, bar: RunProgress | None) -> None:
+        arrivals = None
+        members: Sequence[Member] = ()
+        if admitted is not None and admitted.state is not None and admitted.systems is not None:
+            arrivals, members = self._arrivals(admitted.state, admitted.systems), admitted.members
+        if self.loop is None:
+            if arrivals is None:
+                return
+            self.loop = Loop(
+                self.method,
+                self.calculator,
+                arrivals.state,
+                arrivals.systems,
+                skin=self.skin,
+                limits=self.limits,
+                goal=arrivals.goal,
+            )
+            self.loop.frame = arrivals.frame
+            self.members = list(members)
+        else:
+            keep = self._emit(bar)
+            self.members = [self.members[row] for row in keep.tolist()] + list(members)
+            self.loop.exchange(keep, arrivals)
+        self.loop.begin(self.loop.frame)
+        self.loop.freeze(self.loop.active & self._arrived(), Status.CONVERGED)
+        self._stop_the_longest(self.loop)
+        self.stepping(self.loop)
+
+    def _arrivals(self, state: SimState, systems: Systems) -> Arrivals[DeformedState]:
+        values = self.calculator(
+            state, ("energy", "forces", "virial") if self.method.moves_cell else ("energy", "forces")
+        )
+        virial = values.get("virial", torch.full_like(state.cell, float("nan")))
+        start = RelaxState(state.positions, state.cell, values["energy"], values["forces"], virial)
+        most = inf if self.stress_max is None else self.stress_max
+        goal = Goal(systems.pick(self.fmax), systems.pick(most))
+        return Arrivals(state, systems, self.method.init(systems, start), goal)
+
+    def _arrived(self) -> torch.Tensor:
+        loop = self.loop
+        assert loop is not None
+        assert loop.goal is not None
+        return self.method.converged(loop.frame, loop.systems, loop.goal.fmax, loop.goal.stress_max)
+
+    def _emit(self, bar: RunProgress | None) -> torch.Tensor:
+        """Write the results of what has ended; the rows (int64) of what has not."""
+        loop = self.loop
+        assert loop is not None
+        ended = (~loop.active).nonzero()[:, 0].tolist()
+        final = loop.moved_state()
+        results = finished(loop, self.members, final, Status.CONVERGED, ended)
+        if self.sink.path is None:
+            self.states.update(states_by_id(final, ended))
+        self._write(results, bar)
+        self.n_rebuilds, self.atom_steps = loop.n_rebuilds, loop.atom_steps
+        return loop.active.nonzero()[:, 0]
+
+    def _write(self, results: Sequence[SystemResult], bar: RunProgress | None) -> None:
+        self.sink.write(results)
+        self.counts.add(results)
+        if bar is not None:
+            bar.finished(len(results))
