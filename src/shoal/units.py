@@ -17,3 +17,6 @@ GPA = 1e-21 / _ELEMENTARY_CHARGE
 
 BOLTZMANN = 1.380649e-23 / _ELEMENTARY_CHARGE
 """eV/K."""
+
+KCAL_PER_MOL = 4184 / (6.02214076e23 * _ELEMENTARY_CHARGE)
+"""eV in one kcal/mol, the thermochemical calorie."""

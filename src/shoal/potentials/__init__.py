@@ -14,3 +14,4 @@ from shoal.potentials.pair import PairPotential as PairPotential
 from shoal.potentials.pair import pair_terms as pair_terms
 from shoal.potentials.stillinger_weber import StillingerWeber as StillingerWeber
 from shoal.potentials.sum import Sum as Sum
+from shoal.potentials.uff import uff_lennard_jones as uff_lennard_jones
