@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 from tests.relaxation.relaxing import CASES, ase_path, batch, path
 
-from shoal.relaxation import FILTERS, OPTIMIZERS, FixedCell, Frechet, Optimizer, UnitCell
+from shoal.relaxation import FILTERS, FIRE, LBFGS, OPTIMIZERS, FixedCell, Frechet, Optimizer, UnitCell
 from shoal.testing import close
 
 N_STEPS = 50
@@ -52,7 +52,6 @@ def test_alone(method: type[Optimizer], cell: type, name: str) -> None:
     follows_ase(method(cell=cell()), [name])
 
 
-@pytest.mark.parametrize("method", OPTIMIZERS)
 @pytest.mark.parametrize("cell", [UnitCell, Frechet])
 @pytest.mark.parametrize(
     "options",
@@ -66,9 +65,9 @@ def test_alone(method: type[Optimizer], cell: type, name: str) -> None:
     ],
     ids=str,
 )
-def test_options_of_the_filter(method: type[Optimizer], cell: type, options: dict) -> None:
+def test_options_of_the_filter(cell: type, options: dict) -> None:
     names = ["triclinic crystal", "left-handed crystal under pressure"]
-    follows_ase(method(cell=cell(pressure=pressures(names), **options)), names, 20)
+    follows_ase(FIRE(cell=cell(pressure=pressures(names), **options)), names, 20)
 
 
 @pytest.mark.parametrize("method", OPTIMIZERS)
@@ -76,3 +75,12 @@ def test_options_of_the_filter(method: type[Optimizer], cell: type, options: dic
 def test_a_mask_beside_open_directions(method: type[Optimizer], cell: type) -> None:
     names = ["slab", "chain", "cluster", "triclinic crystal"]
     follows_ase(method(cell=cell(strain_mask=(1, 0, 1, 1, 0, 0))), names, 20)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [FIRE(dt=0.3, maxstep=0.05), LBFGS(memory=4), LBFGS(damping=0.7, alpha=20.0), LBFGS(maxstep=0.03)],
+    ids=str,
+)
+def test_options_of_the_optimizer(optimizer: Optimizer) -> None:
+    follows_ase(optimizer.on(UnitCell()), ["triclinic crystal", "slab"], 30)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
+from shoal.errors import InputError
 from shoal.motion import Evaluate, Systems, per_atom, per_system
 from shoal.relaxation.base import Optimizer
 from shoal.relaxation.parameters import check_positive
@@ -48,7 +49,10 @@ class FIRE(Optimizer):
     f_alpha: float = 0.99
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_positive(self, "dt", "maxstep", "dtmax", "f_inc", "f_dec", "alpha_start", "f_alpha")
+        if not self.n_min >= 0:
+            raise InputError(f"FIRE: n_min must not be negative, got {self.n_min!r}")
 
     def init(self, systems: Systems, start: RelaxState) -> FireState:
         energy = start.energy

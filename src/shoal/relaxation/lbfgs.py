@@ -48,6 +48,7 @@ class LBFGS(Optimizer):
     alpha: float = 70.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_positive(self, "maxstep", "memory", "damping", "alpha")
         if self.maxstep > 1 or self.memory != int(self.memory):
             raise InputError(

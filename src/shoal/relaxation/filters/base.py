@@ -15,14 +15,11 @@ import torch
 
 from shoal.constraints import hold_forces
 from shoal.errors import InputError
-from shoal.motion import Systems
+from shoal.motion import PerSystem, Systems
 from shoal.potentials._derivatives import cell_volume
 from shoal.relaxation.matrix_functions import inverse3
 from shoal.relaxation.state import Coordinates, DeformedState, RelaxState
 from shoal.units import GPA
-
-PerSystem = float | Sequence[float] | torch.Tensor
-"""A parameter: one number for all, or one for each system in the order of the input."""
 
 
 class Placement(NamedTuple):
@@ -194,7 +191,10 @@ def masked_deformation(gradient: torch.Tensor, state: DeformedState) -> torch.Te
 
 def mask_of(strain_mask: object) -> np.ndarray:
     """(3, 3): a strain mask as a matrix of 0 and 1. Raises InputError for anything else, and if it is asymmetric."""
-    mask = np.ones(6) if strain_mask is None else np.asarray(strain_mask, dtype=np.float64)
+    try:
+        mask = np.ones(6) if strain_mask is None else np.asarray(strain_mask, dtype=np.float64)
+    except (TypeError, ValueError):
+        mask = np.zeros(0)
     if mask.shape == (6,):
         xx, yy, zz, yz, xz, xy = mask
         mask = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])

@@ -23,7 +23,7 @@ class UnitCell(DeformingCell):
 
     def deform(self, rows: torch.Tensor, state: DeformedState) -> tuple[torch.Tensor, torch.Tensor]:
         deformation = masked_deformation(rows, state)
-        return deformation, deformation.transpose(1, 2)
+        return deformation, deformation.transpose(1, 2).contiguous()
 
     def row_forces(self, state: DeformedState) -> torch.Tensor:
         gradient = drive(state) @ inverse3(state.deformation)
