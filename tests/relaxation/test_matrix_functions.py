@@ -37,7 +37,7 @@ def test_exponential(size: float) -> None:
     close(matrix_exp(torch.as_tensor(matrices)), np.array([expm(m) for m in matrices]), 1e-13)
 
 
-@pytest.mark.parametrize("size", [3.0, 10.0, 25.0])
+@pytest.mark.parametrize("size", [3.0, 6.0])
 def test_exponential_of_large_matrices(size: float) -> None:
     """scipy loses 3 digits here."""
     mpmath.mp.dps = 60

@@ -202,6 +202,27 @@ def test_nothing_to_do_is_no_division_by_zero(method: type[Optimizer]) -> None:
     assert bool(method().converged(states[-1], systems, 1e-12)[0])
 
 
+@pytest.mark.parametrize("cell", MOVING)
+def test_equal_keys_mean_equal_operations(cell: type) -> None:
+    """What differs between them lies in the state, so that one compiled step serves all; a key can be looked up."""
+    mask, other = [1, 1, 0, 0, 0, 1], np.ones((3, 3))
+    same = [FIRE(cell=cell(pressure=p, strain_mask=m)) for p, m in ((0.0, mask), ([1.0, 2.0], other), (3.0, (0,) * 6))]
+    assert len({optimizer.step_key for optimizer in same}) == 1
+    state, systems, evaluate = batch(["triclinic crystal", "left-handed crystal under pressure"])
+    own = path(same[1], state, systems, evaluate, 3)
+    borrowed = same[0].step(own[-2], systems, evaluate)
+    assert all(torch.equal(a, b) for a, b in zip(borrowed.leaves(), own[-1].leaves(), strict=True))
+    others = [
+        FIRE(cell=cell()),
+        FIRE(cell=cell(constant_volume=True)),
+        FIRE(maxstep=0.1),
+        LBFGS(),
+        LBFGS(memory=3),
+        FIRE(),
+    ]
+    assert len({optimizer.step_key for optimizer in (*same, *others)}) == 1 + len(others)
+
+
 @pytest.mark.parametrize(
     ("method", "parameters", "says"),
     [

@@ -40,7 +40,7 @@ class Optimizer(ABC):
     @property
     def step_key(self) -> Hashable:
         """Optimizers with equal keys take their steps by the same operations."""
-        return self
+        return self.on(FixedCell()), self.cell.step_key
 
     def on(self, cell: CellFilter) -> Optimizer:
         """The same method with another cell filter."""
@@ -60,7 +60,7 @@ class Optimizer(ABC):
 
     def largest_force(self, state: DeformedState, systems: Systems) -> torch.Tensor:
         """(S,) eV/A: the longest row of the forces that the filter presents, of atoms and of the cell; ASE's fmax."""
-        return self.cell.forces(state, systems).longest(systems)
+        return state.pulls.longest(systems)
 
     def largest_stress(self, state: DeformedState) -> torch.Tensor:
         """(S,) GPa: the largest component of stress + pressure among those that may change; 0 if none may.
@@ -85,11 +85,20 @@ class Optimizer(ABC):
             done = done & (self.largest_stress(state) <= stress_max)
         return done & finite(state, systems, virial=self.moves_cell)
 
+    def begun(self, systems: Systems, start: RelaxState) -> DeformedState:
+        """Where a relaxation starts, by the filter."""
+        return self._pulled(self.cell.init(systems, start), systems)
+
     def moved(self, state: DeformedState, to: Coordinates, systems: Systems, evaluate: Evaluate) -> DeformedState:
         """The state at other coordinates, evaluated there."""
         placed = self.cell.place(to, state, systems)
         at = evaluate(placed.positions, placed.cell)
-        return state.replace(**placed._asdict(), energy=at.energy, forces=at.forces, virial=at.virial)
+        new = state.replace(**placed._asdict(), energy=at.energy, forces=at.forces, virial=at.virial)
+        return self._pulled(new, systems)
+
+    def _pulled(self, state: DeformedState, systems: Systems) -> DeformedState:
+        pull = self.cell.forces(state, systems)
+        return state.replace(pull=pull.atoms, row_pull=pull.rows)
 
 
 def finite(state: RelaxState, systems: Systems, *, virial: bool) -> torch.Tensor:

@@ -58,7 +58,7 @@ class FIRE(Optimizer):
         energy = start.energy
         return extended(
             FireState,
-            self.cell.init(systems, start),
+            self.begun(systems, start),
             velocities=torch.zeros_like(start.positions),
             row_velocities=torch.zeros_like(start.cell),
             timestep=torch.full_like(energy, self.dt),
@@ -68,7 +68,7 @@ class FIRE(Optimizer):
 
     def step(self, state: DeformedState, systems: Systems, evaluate: Evaluate) -> DeformedState:
         assert isinstance(state, FireState)
-        forces = self.cell.forces(state, systems)
+        forces = state.pulls
         velocities = Coordinates(state.velocities, state.row_velocities)
         downhill = forces.dot(velocities, systems) > 0
         started = state.downhill >= 0

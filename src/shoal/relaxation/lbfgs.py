@@ -60,7 +60,7 @@ class LBFGS(Optimizer):
         empty = torch.eye(memory, dtype=cells.dtype, device=cells.device)
         return extended(
             LBFGSState,
-            self.cell.init(systems, start),
+            self.begun(systems, start),
             steps=atoms.new_zeros(atoms.shape[0], memory, 3),
             row_steps=cells.new_zeros(cells.shape[0], memory, 3, 3),
             changes=atoms.new_zeros(atoms.shape[0], memory, 3),
@@ -70,8 +70,7 @@ class LBFGS(Optimizer):
 
     def step(self, state: DeformedState, systems: Systems, evaluate: Evaluate) -> DeformedState:
         assert isinstance(state, LBFGSState)
-        forces = self.cell.forces(state, systems)
-        way = self._newton_step(state, forces, systems)
+        way = self._newton_step(state, systems)
         longest = way.longest(systems)
         shrink = torch.where(longest >= self.maxstep, self.maxstep / longest, 1.0)
         start = self.cell.coordinates(state, systems)
@@ -79,17 +78,16 @@ class LBFGS(Optimizer):
         new = self.moved(state, start.plus(way), systems, evaluate)
         # what was really stepped: a strain mask may have taken a part of it off
         step = self.cell.coordinates(new, systems).minus(start)
-        change = forces.minus(self.cell.forces(new, systems))
-        return _remembered(new, step, change, systems)
+        return _remembered(new, step, state.pulls.minus(new.pulls), systems)
 
-    def _newton_step(self, state: LBFGSState, forces: Coordinates, systems: Systems) -> Coordinates:
+    def _newton_step(self, state: LBFGSState, systems: Systems) -> Coordinates:
         """The inverse Hessian times the forces.
 
         With R the products, D their diagonal, S and Y the pairs: R a = S^T F and R^T c = D a - Y^T z, for
         z = (F - Y a) / alpha; the step is z + S c.
         """
         s, y = Coordinates(state.steps, state.row_steps), Coordinates(state.changes, state.row_changes)
-        products = state.products
+        forces, products = state.pulls, state.products
         a = _solve(products, _dots(s, forces, systems), upper=True)
         z = forces.minus(_combined(y, a, systems))
         z = Coordinates(z.atoms / self.alpha, z.rows / self.alpha)

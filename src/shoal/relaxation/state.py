@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 
 import torch
 
-from shoal.motion import Frame, Systems, per_system
+from shoal.motion import Frame, Systems, per_atom, per_system
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class DeformedState(RelaxState):
     the coordinates r deformation^-1; deformation = 1 + strain. rows (S, 3, 3) are the filter's own coordinates of the
     cell, before its cell factor. span (S, 3, 3) projects on the directions in which a system is periodic; strain_mask
     (S, 3, 3) is 1 for components of the strain that may change; pressure (S,) eV/A^3 acts on systems that are
-    periodic at all.
+    periodic at all. pull (N, 3) and row_pull (S, 3, 3) eV/A are the forces on the coordinates, constraints held.
     """
 
     reference: torch.Tensor = per_system()
@@ -37,6 +37,13 @@ class DeformedState(RelaxState):
     span: torch.Tensor = per_system()
     strain_mask: torch.Tensor = per_system()
     pressure: torch.Tensor = per_system()
+    pull: torch.Tensor = per_atom()
+    row_pull: torch.Tensor = per_system()
+
+    @property
+    def pulls(self) -> Coordinates:
+        """The forces on the coordinates."""
+        return Coordinates(self.pull, self.row_pull)
 
 
 Extended = TypeVar("Extended", bound=DeformedState)

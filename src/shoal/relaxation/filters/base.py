@@ -6,7 +6,7 @@ N atoms, S systems. ASE's variables are met by the transposed: its deformation g
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, fields
 from typing import ClassVar, NamedTuple
 
@@ -35,6 +35,11 @@ class CellFilter(ABC):
     """Which degrees of freedom of the cell move, and in which coordinates; a subclass is a frozen dataclass."""
 
     moves_cell: ClassVar[bool] = True
+
+    @property
+    def step_key(self) -> Hashable:
+        """Filters with equal keys take the same operations; other parameters lie in the state."""
+        return type(self)
 
     @abstractmethod
     def init(self, systems: Systems, start: RelaxState) -> DeformedState:
@@ -106,6 +111,10 @@ class DeformingCell(CellFilter):
     def __post_init__(self) -> None:
         mask_of(self.strain_mask)
 
+    @property
+    def step_key(self) -> Hashable:
+        return type(self), self.strain_mask is None, self.hydrostatic_strain, self.constant_volume
+
     def init(self, systems: Systems, start: RelaxState) -> DeformedState:
         like = start.cell
         identity = torch.eye(3, dtype=like.dtype, device=like.device).expand_as(like)
@@ -162,7 +171,7 @@ def deformed(
     strain_mask: torch.Tensor,
     pressure: torch.Tensor,
 ) -> DeformedState:
-    """The state whose cell is the reference."""
+    """The state whose cell is the reference, before its forces are known."""
     given = {f.name: getattr(start, f.name) for f in fields(RelaxState)}
     return DeformedState(
         **given,
@@ -172,6 +181,8 @@ def deformed(
         span=span.clone(),
         strain_mask=strain_mask.clone(),
         pressure=pressure,
+        pull=torch.zeros_like(start.forces),
+        row_pull=torch.zeros_like(start.cell),
     )
 
 
