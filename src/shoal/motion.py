@@ -89,6 +89,10 @@ class Rows:
         return type(self)(*(pick(f.name, f.metadata["scope"]) for f in fields(self)))
 
 
+PerSystem = float | Sequence[float] | torch.Tensor
+"""A parameter: one number for all, or one for each system in the order of the input."""
+
+
 @dataclass(frozen=True, eq=False)
 class Systems(Rows):
     """What does not change while systems move.

@@ -15,7 +15,9 @@ from shoal.cli.doctor import doctor
 from shoal.cli.evaluate import evaluate
 from shoal.cli.import_nequip import import_nequip
 from shoal.cli.info import info
+from shoal.cli.md import md
 from shoal.cli.package import package
+from shoal.cli.relax import relax
 from shoal.cli.test import assess
 from shoal.cli.train import train
 from shoal.errors import ShoalError, ShoalWarning
@@ -87,6 +89,8 @@ app.command("import-nequip")(import_nequip)
 app.command("compile")(compile_)
 app.command()(info)
 app.command()(evaluate)
+app.command()(relax)
+app.command()(md)
 app.command("test")(assess)
 app.command()(doctor)
 app.command()(demo)

@@ -6,14 +6,14 @@ N atoms, S systems.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 
 from shoal.errors import InputError
-from shoal.motion import Evaluate, Frame, Systems, per_atom, per_system
+from shoal.motion import Evaluate, Frame, PerSystem, Systems, per_atom, per_system
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,10 +29,6 @@ class MDState(Frame):
     step: torch.Tensor = per_system()
     elapsed: torch.Tensor = per_system()
     noise: torch.Tensor = per_system()
-
-
-PerSystem = float | Sequence[float] | torch.Tensor
-"""A parameter: one number for all, or one for each system in the order of the input."""
 
 
 @dataclass(frozen=True)

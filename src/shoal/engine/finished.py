@@ -42,7 +42,10 @@ def finished(
     status: Status,
     rows: Sequence[int] | None = None,
 ) -> list[SystemResult]:
-    """One result for each of some `rows` of a loop, by default all; what has not ended yet ends with `status`. `final` is the state of all rows to be given back."""
+    """One result for each of some `rows` of a loop, by default all; what has not ended yet ends with `status`.
+
+    `final` is the state of all rows to be given back.
+    """
     virial = getattr(loop.frame, "virial", None) if loop.mover.moves_cell else None
     stress = None if virial is None else stress_of(-virial, loop.frame.cell).cpu().numpy()
     frame, offsets, steps = loop.frame, loop.state.offsets.tolist(), loop.steps.tolist()

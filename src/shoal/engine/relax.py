@@ -29,10 +29,9 @@ from shoal.engine.snapshot import RelaxationSnapshot
 from shoal.engine.step import Goal, Limits
 from shoal.engine.stepping import Compile, Stepping
 from shoal.errors import InputError
-from shoal.motion import Systems
+from shoal.motion import PerSystem, Systems
 from shoal.potentials import Potential
 from shoal.relaxation import FIRE, CellFilter, Optimizer, RelaxState, cell_filter
-from shoal.relaxation.base import PerSystem
 from shoal.relaxation.state import DeformedState
 from shoal.state import SimState
 from shoal.status import Status

@@ -1,0 +1,165 @@
+"""The options of `shoal relax` and `shoal md`, by flag or from a YAML file."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from shoal.cli._methods import Said, method
+from shoal.cli._show import species_map
+from shoal.constraints import Constraint, FixAtoms, FixCenterOfMass
+from shoal.dynamics import INTEGRATORS
+from shoal.errors import ConfigError
+from shoal.relaxation import FILTERS, OPTIMIZERS
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+
+def _split(value: Any) -> Any:
+    """A flag's text by its commas."""
+    return value.split(",") if isinstance(value, str) and "," in value else value
+
+
+def _listed(value: Any) -> Any:
+    return value.split(",") if isinstance(value, str) else value
+
+
+PerSystem = Annotated[float | list[float], BeforeValidator(_split)]
+"""One number for all systems, or one for each."""
+
+
+class RunOptions(BaseModel):
+    """Options that both verbs have, named as the flags; None where the verb's default holds."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    structures: list[str] | str
+    model: Path
+    out: Path
+    map: dict[str, str] | list[str] | Literal["identity"] | None = None
+    device: str | None = None
+    fix_atoms: Annotated[list[int] | None, BeforeValidator(_listed)] = None
+    fix_com: bool | None = None
+    compile: Literal["auto"] | bool | None = None
+    skin: float | None = None
+    max_atoms: int | None = None
+    overwrite: bool | None = None
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of the verb in Python, without what is left to its defaults. Raises InputError."""
+        return {key: value for key, value in self.chosen().items() if value is not None}
+
+    def chosen(self) -> dict[str, Any]:
+        constraints: list[Constraint] = [FixCenterOfMass()] if self.fix_com else []
+        if self.fix_atoms is not None:
+            constraints.append(FixAtoms(tuple(self.fix_atoms)))
+        return {
+            "constraints": constraints,
+            "chemical_species_to_atom_type_map": self.species_map(),
+            **{key: getattr(self, key) for key in ("out", "device", "compile", "skin", "max_atoms", "overwrite")},
+        }
+
+    def species_map(self) -> dict[str, str] | bool | None:
+        if isinstance(self.map, dict):
+            return self.map
+        return species_map([self.map] if isinstance(self.map, str) else self.map)
+
+
+class RelaxOptions(RunOptions):
+    """Options of `shoal relax`."""
+
+    optimizer: Said | None = None
+    cell: Said | None = None
+    fmax: PerSystem | None = None
+    stress_max: PerSystem | None = None
+    max_steps: int | None = None
+
+    def chosen(self) -> dict[str, Any]:
+        filters = {name: kind for name, kind in FILTERS.items() if name is not None}
+        return {
+            **super().chosen(),
+            "optimizer": _method(self.optimizer, _by_name(OPTIMIZERS), "optimizer", without=("cell",)),
+            "cell": _method(self.cell, {**_by_name(filters.values()), **filters}, "cell"),
+            **{key: getattr(self, key) for key in ("fmax", "stress_max", "max_steps")},
+        }
+
+
+class MDOptions(RunOptions):
+    """Options of `shoal md`."""
+
+    integrator: Said | None = None
+    timestep: PerSystem | None = None
+    n_steps: int | None = None
+    temperature: PerSystem | None = None
+    seed: int | None = None
+
+    def chosen(self) -> dict[str, Any]:
+        return {
+            **super().chosen(),
+            "integrator": _method(self.integrator, _by_name(INTEGRATORS), "integrator"),
+            **{key: getattr(self, key) for key in ("timestep", "n_steps", "temperature", "seed")},
+        }
+
+
+Options = TypeVar("Options", bound=RunOptions)
+
+
+def options(kind: type[Options], config: Path | None, flags: Mapping[str, Any]) -> Options:
+    """The options of a YAML file, if there is one, and before them the flags that were given.
+
+    Raises ConfigError naming every key that is unknown (with the nearest valid name), missing or wrong.
+    """
+    given = {name: value for name, value in flags.items() if value is not None and value is not False}
+    values = {} if config is None else _read_yaml(config)
+    try:
+        return kind.model_validate({**values, **given})
+    except ValidationError as error:
+        where = "" if config is None else f"{config}: "
+        raise ConfigError(where + "; ".join(_explain(error.errors(), kind))) from None
+
+
+def _by_name(kinds: Iterable[type]) -> dict[str, type]:
+    return {kind.__name__: kind for kind in kinds}
+
+
+def _method(said: Said | None, kinds: Mapping[str, type], option: str, without: tuple[str, ...] = ()) -> Any:
+    return None if said is None else method(said, kinds, option, without)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: no readable YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: options are a mapping of names and values, got {type(values).__name__}")
+    return values
+
+
+def _explain(errors: Iterable[ErrorDetails], kind: type[RunOptions]) -> list[str]:
+    """One sentence a key; the ways in which its value may be given are joined by "or"."""
+    lines: list[str] = []
+    wrong: dict[str, list[str]] = {}
+    got: dict[str, Any] = {}
+    for item in errors:
+        name = str(item["loc"][0])
+        if item["type"] == "missing":
+            flag = "STRUCTURES" if name == "structures" else f"--{name}"
+            lines.append(f"{flag} is missing; give it here, or as {name}: in the file of --config")
+        elif item["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(name, list(kind.model_fields), n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(kind.model_fields)}"
+            lines.append(f"unknown key {name}; {hint}")
+        else:
+            wrong.setdefault(name, []).append(item["msg"].removeprefix("Input "))
+            got.setdefault(name, item["input"])
+    return lines + [f"{name}: {' or '.join(dict.fromkeys(said))}, got {got[name]!r}" for name, said in wrong.items()]
