@@ -20,6 +20,22 @@ from shoal.cli import app
 
 Cli = Callable[..., Result]
 
+RUN = [
+    "--compile",
+    "--config",
+    "--device",
+    "--fix-atoms",
+    "--fix-com",
+    "--map",
+    "--max-atoms",
+    "--max-force",
+    "--max-move",
+    "--model",
+    "--out",
+    "--overwrite",
+    "--skin",
+    "[STRUCTURES]...",
+]
 VERBS = {
     "train": ["--resume", "CONFIG", "[KEY=VALUE]..."],
     "package": ["--averaged", "--no-averaged", "CKPT", "OUT"],
@@ -37,6 +53,8 @@ VERBS = {
         "--resume",
         "STRUCTURES...",
     ],
+    "relax": [*RUN, "--cell", "--fmax", "--max-steps", "--optimizer", "--stress-max"],
+    "md": [*RUN, "--integrator", "--n-steps", "--seed", "--temperature", "--timestep"],
     "test": [
         "--device",
         "--energy-key",

@@ -43,7 +43,7 @@ def _plain(name: str) -> str:
 def _nearest(name: str, among: list[str]) -> str:
     near = difflib.get_close_matches(name.lower(), [word.lower() for word in among], n=1)
     chosen = [word for word in among if near and word.lower() == near[0]]
-    return f"; did you mean {chosen[0]}?" if chosen else f"; there are {', '.join(among)}"
+    return f"; did you mean {chosen[0]}?" if chosen else f"; there are {', '.join(among)}" if among else ""
 
 
 def _read(said: Said, option: str) -> tuple[str, Mapping[str, Any]]:

@@ -28,10 +28,15 @@ FixAtoms = Annotated[
 ]
 FixCom = Annotated[bool, typer.Option("--fix-com", help="The centre of mass of every system stays where it is.")]
 Compile = Annotated[
-    str | None, typer.Option("--compile", metavar="auto|yes|no", help="Compile the steps. Default: auto, where it pays.")
+    str | None,
+    typer.Option("--compile", metavar="auto|yes|no", help="Compile the steps. Default: auto."),
 ]
 Skin = Annotated[float | None, typer.Option("--skin", help="A: how far neighbour lists reach beyond the cutoff.")]
 MaxAtoms = Annotated[int | None, typer.Option("--max-atoms", help="Atoms that run at the same time.")]
+MaxMove = Annotated[
+    float | None, typer.Option("--max-move", help="A: a system whose atom moves further in one step has exploded.")
+]
+MaxForce = Annotated[float | None, typer.Option("--max-force", help="eV/A: a system with a larger force has exploded.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace earlier results.")]
 
 FAILURES_SHOWN = 10

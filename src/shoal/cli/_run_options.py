@@ -13,6 +13,7 @@ from shoal.cli._methods import Said, method
 from shoal.cli._show import species_map
 from shoal.constraints import Constraint, FixAtoms, FixCenterOfMass
 from shoal.dynamics import INTEGRATORS
+from shoal.engine import Limits
 from shoal.errors import ConfigError
 from shoal.relaxation import FILTERS, OPTIMIZERS
 
@@ -48,6 +49,8 @@ class RunOptions(BaseModel):
     compile: Literal["auto"] | bool | None = None
     skin: float | None = None
     max_atoms: int | None = None
+    max_move: float | None = None
+    max_force: float | None = None
     overwrite: bool | None = None
 
     def arguments(self) -> dict[str, Any]:
@@ -58,8 +61,10 @@ class RunOptions(BaseModel):
         constraints: list[Constraint] = [FixCenterOfMass()] if self.fix_com else []
         if self.fix_atoms is not None:
             constraints.append(FixAtoms(tuple(self.fix_atoms)))
+        limits = {key: getattr(self, key) for key in ("max_move", "max_force") if getattr(self, key) is not None}
         return {
             "constraints": constraints,
+            "limits": Limits(**limits),
             "chemical_species_to_atom_type_map": self.species_map(),
             **{key: getattr(self, key) for key in ("out", "device", "compile", "skin", "max_atoms", "overwrite")},
         }
@@ -119,8 +124,7 @@ def options(kind: type[Options], config: Path | None, flags: Mapping[str, Any]) 
     try:
         return kind.model_validate({**values, **given})
     except ValidationError as error:
-        where = "" if config is None else f"{config}: "
-        raise ConfigError(where + "; ".join(_explain(error.errors(), kind))) from None
+        raise ConfigError("; ".join(_explain(error.errors(), kind, config, set(given)))) from None
 
 
 def _by_name(kinds: Iterable[type]) -> dict[str, type]:
@@ -145,7 +149,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def _explain(errors: Iterable[ErrorDetails], kind: type[RunOptions]) -> list[str]:
+def _explain(errors: Iterable[ErrorDetails], kind: type[RunOptions], config: Path | None, flags: set[str]) -> list[str]:
     """One sentence a key; the ways in which its value may be given are joined by "or"."""
     lines: list[str] = []
     wrong: dict[str, list[str]] = {}
@@ -158,8 +162,11 @@ def _explain(errors: Iterable[ErrorDetails], kind: type[RunOptions]) -> list[str
         elif item["type"] == "extra_forbidden":
             near = difflib.get_close_matches(name, list(kind.model_fields), n=1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(kind.model_fields)}"
-            lines.append(f"unknown key {name}; {hint}")
+            lines.append(f"{config}: unknown key {name}; {hint}")
         else:
             wrong.setdefault(name, []).append(item["msg"].removeprefix("Input "))
             got.setdefault(name, item["input"])
-    return lines + [f"{name}: {' or '.join(dict.fromkeys(said))}, got {got[name]!r}" for name, said in wrong.items()]
+    for name, said in wrong.items():
+        where = f"--{name.replace('_', '-')}" if name in flags else f"{config}: {name}"
+        lines.append(f"{where} {' or '.join(dict.fromkeys(said))}, got {got[name]!r}")
+    return lines

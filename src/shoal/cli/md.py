@@ -40,6 +40,8 @@ def md(
     compile: run.Compile = None,
     skin: run.Skin = None,
     max_atoms: run.MaxAtoms = None,
+    max_move: run.MaxMove = None,
+    max_force: run.MaxForce = None,
     overwrite: run.Overwrite = False,
 ) -> None:
     """Simulate structures by molecular dynamics, many in one batch; the last frames are written."""

@@ -31,6 +31,8 @@ def relax(
     compile: run.Compile = None,
     skin: run.Skin = None,
     max_atoms: run.MaxAtoms = None,
+    max_move: run.MaxMove = None,
+    max_force: run.MaxForce = None,
     overwrite: run.Overwrite = False,
 ) -> None:
     """Relax structures, atoms alone or with their cells; each is written when it is done."""
