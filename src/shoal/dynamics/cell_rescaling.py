@@ -5,6 +5,7 @@ N atoms, S systems.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple, get_args
 
@@ -76,6 +77,10 @@ class CellRescaling(Integrator):
     @property
     def start_temperature(self) -> PerSystem | None:
         return self.temperature.start if isinstance(self.temperature, Ramp) else self.temperature
+
+    @property
+    def step_key(self) -> Hashable:
+        return type(self), self.cell  # the others are in the state
 
     def init(self, systems: Systems, start: MDState, virial: torch.Tensor | None = None) -> CellRescalingState:
         assert virial is not None

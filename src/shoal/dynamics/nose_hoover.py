@@ -5,6 +5,7 @@ N atoms, S systems, M thermostats.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -82,6 +83,10 @@ class NoseHoover(Integrator):
     @property
     def start_temperature(self) -> PerSystem | None:
         return self.temperature.start if isinstance(self.temperature, Ramp) else self.temperature
+
+    @property
+    def step_key(self) -> Hashable:
+        return type(self), self.chain_length, self.suzuki_yoshida, self.n_substeps  # the others are in the state
 
     def init(self, systems: Systems, start: MDState, virial: torch.Tensor | None = None) -> NoseHooverState:
         ramp = ramp_of(self.temperature, systems)
