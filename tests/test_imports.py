@@ -37,8 +37,8 @@ PACKAGE_MAP = [
     ["contract"],
     ["neighbors", "io"],
     ["state"],
-    ["atomic", "cache", "devices", "figures", "testing"],
-    ["random", "status", "units", "errors"],
+    ["atomic", "cache", "devices", "figures", "random", "testing"],
+    ["status", "units", "errors"],
 ]
 HEIGHT = {unit: -line for line, units in enumerate(PACKAGE_MAP) for unit in units}
 

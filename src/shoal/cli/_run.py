@@ -71,6 +71,7 @@ def _failures(results: RunResults) -> list[tuple[str, str, str]]:
 
     from shoal.status import Status
 
+    assert results.path is not None
     rows: list[tuple[str, str, str]] = []
     for frame in iread(results.path):
         status = Status(frame.info["status"])
