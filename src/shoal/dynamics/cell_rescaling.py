@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 
 from shoal.dynamics.base import Integrator, MDState, PerSystem, Ramp
 from shoal.dynamics.blocks import drift, half_kick, ou_step
+from shoal.dynamics.cell_move import CellMove, cell_move
 from shoal.dynamics.parameters import at_step, finite, not_negative, positive, ramp_of
-from shoal.dynamics.strains import exponential, shear_part, symmetric_normals, trace, turn_back, volume
+from shoal.dynamics.strains import volume
 from shoal.dynamics.thermal import kinetic_change, kinetic_energy, kinetic_tensor
 from shoal.errors import InputError
 from shoal.motion import Evaluate, Systems, memory, per_system
@@ -133,70 +134,18 @@ class CellRescaling(Integrator):
         return enthalpy + kinetic_energy(state.velocities, systems) - state.heat
 
     def _move(self, state: CellRescalingState, tension: torch.Tensor, thermal_energy: torch.Tensor) -> CellMove:
-        """The cell's move under its pressure times volume, `tension` (S, 3, 3) eV."""
         first = torch.zeros_like(state.step)
         fours = [normals(state.noise, state.step, first + k, block=int(Purpose.BAROSTAT)) for k in range(2)]
         noise = torch.cat(fours, dim=1)
-        mobility = state.rate * state.timestep / 4
-        before = volume(state.cell).sqrt()
-        kick = (2 * thermal_energy * mobility).sqrt() * noise[:, 0]
-        after = before + mobility * _root_force(before, tension, state.pressure, thermal_energy) + kick
-        scale = ((after / before) ** (2 / 3))[:, None, None]
-        identity = torch.eye(3, dtype=scale.dtype, device=scale.device).expand_as(state.cell)
-        if self.cell == "isotropic":
-            return CellMove(scale * identity, identity / scale, before, after, kick, mobility, None)
-        ease = (state.rate * state.timestep / (3 * after.square()))[:, None, None]
-        shake = (2 * thermal_energy[:, None, None] * ease).sqrt() * shear_part(symmetric_normals(noise[:, 1:7]))
-        strain = ease * shear_part(tension) + shake
-        stretch, shrink = exponential(strain), exponential(-strain)
-        rotation = turn_back(state.cell @ stretch, state.cell)
-        shear = ShearMove(strain, shake, ease, rotation)
-        return CellMove(scale * stretch @ rotation, shrink @ rotation / scale, before, after, kick, mobility, shear)
-
-
-class ShearMove(NamedTuple):
-    """A Brownian step of the shear strain (S, 3, 3), the noise in it, its mobility times timestep (S, 1, 1), and the
-    rotation (S, 3, 3) that follows it."""
-
-    strain: torch.Tensor
-    noise: torch.Tensor
-    mobility: torch.Tensor
-    rotation: torch.Tensor
-
-    def heat(self, tension: torch.Tensor) -> torch.Tensor:
-        # the reverse move sets out in the cell as it is turned
-        unturned = self.rotation @ tension @ self.rotation.mT
-        back = self.strain + self.mobility * shear_part(unturned)
-        return ((self.noise.square() - back.square()) / (4 * self.mobility)).sum((1, 2))
-
-
-class CellMove(NamedTuple):
-    """What multiplies rows of positions, and of velocities (S, 3, 3); the Brownian step of the volume's root (S,) from
-    `before` to `after`, with the noise in it and its mobility times timestep; and the shear, if there is any."""
-
-    deformation: torch.Tensor
-    inverse_transpose: torch.Tensor
-    before: torch.Tensor
-    after: torch.Tensor
-    noise: torch.Tensor
-    mobility: torch.Tensor
-    shear: ShearMove | None
-
-    def heat(self, tension: torch.Tensor, pressure: torch.Tensor, thermal_energy: torch.Tensor) -> torch.Tensor:
-        """(S,) eV: k_B T log of how likely the reverse move is over the move, volumes being equally likely a priori;
-        tension (S, 3, 3) eV after the move."""
-        drive = self.mobility * _root_force(self.after, tension, pressure, thermal_energy)
-        back = self.after - self.before + drive
-        spent = (self.noise.square() - back.square()) / (4 * self.mobility)
-        heat = thermal_energy * (self.after / self.before).log() + spent
-        return heat if self.shear is None else heat + self.shear.heat(tension)
-
-
-def _root_force(
-    root: torch.Tensor, tension: torch.Tensor, pressure: torch.Tensor, thermal_energy: torch.Tensor
-) -> torch.Tensor:
-    """(S,): on the root of the volume; its measure is the root times the volume's."""
-    return (2 * trace(tension) / 3 + thermal_energy) / root - 2 * pressure * root
+        return cell_move(
+            state.cell,
+            tension,
+            state.pressure,
+            thermal_energy,
+            state.rate * state.timestep,
+            noise,
+            flexible=self.cell == "flexible",
+        )
 
 
 def _rescaled(positions: torch.Tensor, deformation: torch.Tensor, systems: Systems) -> torch.Tensor:
