@@ -30,11 +30,11 @@ def test_a_system_goes_the_way_it_goes_alone(method: type[Optimizer], cell: type
     state, systems, evaluate = batch(names)
     together = path(method(cell=cell(**pressure)), state, systems, evaluate, 50)[-1]
     offsets = state.offsets.tolist()
-    for s, name in enumerate(names[::2]):
-        own = {} if cell is FixedCell else {"pressure": CASES[name].pressure}
-        alone = path(method(cell=cell(**own)), *batch([name]), 50)[-1]
-        close(together.positions[offsets[2 * s] : offsets[2 * s + 1]], alone.positions, 1e-10, scale=1)
-        close(together.cell[2 * s], alone.cell[0], 1e-10, scale=1)
+    for s in (0, 3, 4):
+        own = {} if cell is FixedCell else {"pressure": CASES[names[s]].pressure}
+        alone = path(method(cell=cell(**own)), *batch([names[s]]), 50)[-1]
+        close(together.positions[offsets[s] : offsets[s + 1]], alone.positions, 1e-10, scale=1)
+        close(together.cell[s], alone.cell[0], 1e-10, scale=1)
 
 
 @pytest.mark.parametrize("method", OPTIMIZERS)
@@ -83,7 +83,8 @@ def test_a_system_of_nan_leaves_the_others_alone(method: type[Optimizer], cell: 
 @pytest.mark.parametrize(
     "optimizer",
     [
-        *(method(cell=cell()) for method in OPTIMIZERS for cell in FILTERS.values()),
+        *(FIRE(cell=cell()) for cell in FILTERS.values()),
+        *(method(cell=Frechet()) for method in OPTIMIZERS if method is not FIRE),
         FIRE(cell=Frechet(strain_mask=(1, 1, 0, 0, 0, 1), pressure=0.3)),
     ],
     ids=str,

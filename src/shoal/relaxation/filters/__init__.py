@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shoal.errors import InputError
 from shoal.relaxation.filters.base import CellFilter as CellFilter
-from shoal.relaxation.filters.base import FixedCell as FixedCell
+from shoal.relaxation.filters.fixed_cell import FixedCell as FixedCell
 from shoal.relaxation.filters.frechet import Frechet as Frechet
 from shoal.relaxation.filters.unit_cell import UnitCell as UnitCell
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from shoal.relaxation.filters.base import DeformingCell, drive, masked_deformation
+from shoal.relaxation.filters.deforming_cell import DeformingCell, drive, masked_deformation
 from shoal.relaxation.matrix_functions import inverse3, matrix_exp, matrix_exp_derivative, matrix_log3
 from shoal.relaxation.state import DeformedState
 
