@@ -59,4 +59,4 @@ def maxwell_boltzmann(temperature: torch.Tensor, systems: Systems, keys: torch.T
     zero = torch.zeros_like(systems.atom_number)
     noise = normals(systems.of_atoms(keys), zero, systems.atom_number)[:, :3]
     velocities = thermal_speed(temperature, systems)[:, None] * noise
-    return without_drift(hold_velocities(velocities, systems), systems)[0]
+    return without_drift(velocities, systems)[0]
