@@ -5,18 +5,17 @@ N atoms, S systems, M the most neighbours of an atom, I images.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from itertools import islice
+from functools import cached_property, partial
+from itertools import chain, islice
 from typing import Generic
 
 import torch
 
-from shoal.cache import inductor_cache
+from shoal.engine.graph import Dims, compiled_graph, dims_of
 from shoal.engine.step import Goal, Limits, Mover, State, advance, is_done
-from shoal.motion import Evaluation, Systems
+from shoal.motion import Evaluation, Rows, Systems
 from shoal.neighbors import NeighborList, PaddedNeighbors, padded, used_skin
 from shoal.potentials import PairPotential
 
@@ -31,15 +30,13 @@ class Listed:
     pairs: PaddedNeighbors
     translations: torch.Tensor
     types: torch.Tensor
-    image_types: torch.Tensor
 
     @classmethod
     def of(cls, neighbors: NeighborList, atom_types: torch.Tensor) -> Listed:
         pairs = padded(neighbors)
-        translations = pairs.translations(neighbors.cell, neighbors.system_index)
-        image_types = torch.cat([atom_types[pairs.owner], atom_types[:1]])
-        return cls(neighbors, pairs, translations, atom_types, image_types)
+        return cls(neighbors, pairs, pairs.translations(neighbors.cell, neighbors.system_index), atom_types)
 
+    @cached_property
     def tensors(self) -> list[torch.Tensor]:
         return [
             self.pairs.neighbor,
@@ -47,7 +44,6 @@ class Listed:
             self.pairs.shift,
             self.translations,
             self.types,
-            self.image_types,
             self.neighbors.positions,
             self.neighbors.cell,
             self.neighbors.inverse,
@@ -55,10 +51,24 @@ class Listed:
         ]
 
 
+LISTED: list[Dims] = [
+    ("atom", "neighbor"),
+    ("image",),
+    ("image", None),
+    ("image", None),
+    ("atom",),
+    ("atom", None),
+    ("system", None, None),
+    ("system", None, None),
+    (),
+]
+"""What the dimensions of `Listed.tensors` count."""
+
+
 class CompiledStep(Generic[State]):
     """`advance` of one mover with a sum of pair potentials, compiled for any numbers of atoms, systems and neighbours.
 
-    The first call compiles, in about ten seconds, from an earlier run's cache in about two.
+    The first call compiles: ten seconds and more, less from the cache of an earlier run.
     """
 
     def __init__(self, mover: Mover[State], terms: Terms, limits: Limits) -> None:
@@ -69,7 +79,7 @@ class CompiledStep(Generic[State]):
         self, frame: State, systems: Systems, active: torch.Tensor, listed: Listed, goal: Goal | None
     ) -> tuple[State, torch.Tensor, torch.Tensor]:
         aims = [] if goal is None else goal.leaves()
-        leaves = [*frame.leaves(), *systems.leaves(), *aims, active, *listed.tensors()]
+        leaves = [*frame.leaves(), *systems.leaves(), *aims, active, *listed.tensors]
         if self._graph is None:
             self._graph = self._compile(frame, systems, listed, goal, leaves)
         *new, flags, finished = self._graph(leaves)
@@ -86,14 +96,9 @@ class CompiledStep(Generic[State]):
             new, flags, finished = self._step(own, of, aims, listed.neighbors.cutoff, *left)
             return [*new.leaves(), flags, finished]
 
-        from torch.fx.experimental.proxy_tensor import make_fx
-
-        with inductor_cache(), warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
-            graph = make_fx(flat, tracing_mode="symbolic", _allow_non_fake_inputs=True)(leaves)
-            compiled = torch.compile(graph, dynamic=True)
-            compiled(leaves)
-        return compiled
+        rows: list[Rows] = [frame, systems] if goal is None else [frame, systems, goal]
+        dims = [*chain.from_iterable(map(dims_of, rows)), ("system",), *LISTED]
+        return compiled_graph(flat, leaves, dims)
 
     def _step(
         self,
@@ -107,7 +112,6 @@ class CompiledStep(Generic[State]):
         shift: torch.Tensor,
         translations: torch.Tensor,
         types: torch.Tensor,
-        image_types: torch.Tensor,
         *reference: torch.Tensor,
     ) -> tuple[State, torch.Tensor, torch.Tensor]:
         pairs = PaddedNeighbors(neighbor, owner, shift)
@@ -115,7 +119,7 @@ class CompiledStep(Generic[State]):
 
         def evaluate(positions: torch.Tensor, cell: torch.Tensor) -> Evaluation:
             moved = pairs.translations(cell, systems.system_index) if moves_cell else translations
-            return pair_sums(self.terms, pairs, positions, pairs.images(positions, moved), types, image_types, systems)
+            return pair_sums(self.terms, pairs, positions, pairs.images(positions, moved), types, systems)
 
         def share(positions: torch.Tensor, cell: torch.Tensor) -> torch.Tensor:
             *then, skin = reference
@@ -133,14 +137,13 @@ def pair_sums(
     positions: torch.Tensor,
     images: torch.Tensor,
     types: torch.Tensor,
-    image_types: torch.Tensor,
     systems: Systems,
 ) -> Evaluation:
     """Energy, forces and virial by sums along the rows of a neighbour matrix: each pair is met from both its atoms."""
     x, y, z = (images[:, k][pairs.neighbor] - positions[:, k, None] for k in range(3))
     towards = (x, y, z)
     squared = x * x + y * y + z * z
-    energy, slope = pair_energies(terms, squared, types, image_types, pairs.neighbor)
+    energy, slope = pair_energies(terms, squared, types, pairs)
     forces = torch.stack([(2 * slope * d).sum(1) for d in towards], dim=1)
     outer = [[(slope * a * b).sum(1) for b in towards] for a in towards]
     virial = -torch.stack([torch.stack(row, dim=1) for row in outer], dim=1)
@@ -148,7 +151,7 @@ def pair_sums(
 
 
 def pair_energies(
-    terms: Terms, squared: torch.Tensor, types: torch.Tensor, image_types: torch.Tensor, neighbor: torch.Tensor
+    terms: Terms, squared: torch.Tensor, types: torch.Tensor, pairs: PaddedNeighbors
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """phi (N, M) eV and its slope in the squared distance (N, M) eV/A^2."""
     squared = squared.detach().requires_grad_(True)
@@ -158,7 +161,8 @@ def pair_energies(
             if len(potential.type_names) == 1:
                 first = second = torch.zeros(1, 1, dtype=torch.int64, device=squared.device)
             else:
-                first, second = types[:, None], image_types[neighbor]
+                image_types = torch.cat([types[pairs.owner], torch.zeros_like(types[:1])])
+                first, second = types[:, None], image_types[pairs.neighbor]
                 if own is not None:
                     first, second = own[first], own[second]
             phi = phi + potential.pair_energies(squared, first, second)
