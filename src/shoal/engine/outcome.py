@@ -139,7 +139,7 @@ class EvaluationResults:
         return str(self.counts)
 
     def __repr__(self) -> str:
-        return f"EvaluationResults({self.summary()})"
+        return f"{type(self).__name__}({self.summary()})"
 
     def _require(self, name: str) -> None:
         if name not in self.outputs:

@@ -54,7 +54,7 @@ class RunResults(EvaluationResults):
     @property
     def n_steps(self) -> np.ndarray:
         """(S,) int64: steps that each system took."""
-        return np.array([system.n_steps for system in self.systems], dtype=np.int64)
+        return np.array([system.n_steps or 0 for system in self.systems], dtype=np.int64)
 
     @property
     def state(self) -> SimState:
