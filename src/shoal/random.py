@@ -66,8 +66,8 @@ def normals(keys: torch.Tensor, step: torch.Tensor, number: torch.Tensor, block:
     """
     low, high = _split(step)
     words = philox((low, high, number & _WORD, torch.full_like(low, block)), keys.unbind(1))
-    first, second = (box_muller(*pair) for pair in (words[:2], words[2:]))
-    return torch.stack((*first, *second), dim=1)
+    one, other = box_muller(torch.stack(words[::2]), torch.stack(words[1::2]))
+    return torch.stack((one[0], other[0], one[1], other[1]), dim=1)
 
 
 def philox(counter: Words, key: Words) -> Words:
