@@ -143,6 +143,16 @@ def test_one_evaluation_a_step(method: type[Optimizer], cell: type) -> None:
 
 
 @pytest.mark.parametrize("method", OPTIMIZERS)
+@pytest.mark.parametrize("cell", FILTERS.values())
+def test_no_two_tensors_of_a_state_are_one(method: type[Optimizer], cell: type) -> None:
+    """A tracer takes inputs that are the same tensor for the same input, whatever they become."""
+    state, systems, evaluate = batch(["triclinic crystal", "slab"])
+    for now in path(method(cell=cell()), state, systems, evaluate, 2):
+        memory = [leaf.untyped_storage().data_ptr() for leaf in now.leaves() if leaf.numel()]
+        assert len(set(memory)) == len(memory)
+
+
+@pytest.mark.parametrize("method", OPTIMIZERS)
 @pytest.mark.parametrize("cell", MOVING)
 def test_argon_ends_at_its_lattice_constant(method: type[Optimizer], cell: type) -> None:
     """Truncated at 2.5 sigma and not shifted: a / sigma = 1.549603, E / epsilon = -8.099621 (lattice sums)."""

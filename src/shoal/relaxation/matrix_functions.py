@@ -1,7 +1,7 @@
-"""Inverse, exponential with its derivative, and logarithm of many small matrices at once, as plain tensor operations.
+"""Inverse, exponential with its derivative, and logarithm of many 3 x 3 matrices at once, as plain tensor operations.
 
-S matrices. Each takes the same few operations whatever the values, so that all of it can be traced and compiled, and
-none of it calls LAPACK.
+S matrices. Each takes the same few operations whatever the values, so that all of it can be traced and compiled at
+little cost, and none of it calls LAPACK.
 """
 
 from __future__ import annotations
@@ -12,13 +12,19 @@ from math import factorial
 import numpy as np
 import torch
 
-_DEGREE = 16
-"""Of the Taylor polynomial of exp, a multiple of 4; its remainder at norm 1/2 is 0.5**17 / 17! = 2e-20."""
-_SQUARINGS = 6
+_DEGREE = 44
+"""Of the power series of exp; at the largest norm the rest is 6**45 / 45! = 9e-22."""
+_LARGEST = 6.0
+"""Frobenius norm without the trace, beyond which digits are lost: stretches by 130, turns by 243 degrees."""
 _POINTS = 64
 """Of the quadrature of log: for eigenvalues a its relative error is about abs((a^1/2 - 1) / (a^1/2 + 1))**(2 * 64)."""
 _FARTHEST = 0.96
 """Of abs((a - 1) / (a + 1)): a = 49 and 1/49, or a rotation by 87 degrees."""
+
+
+def product3(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """(S, 3, 3): the products of matrices (S, 3, 3); written out, compilers join it with what is around."""
+    return (a[:, :, :, None] * b[:, None]).sum(2)
 
 
 def inverse3(matrix: torch.Tensor) -> torch.Tensor:
@@ -33,37 +39,21 @@ def determinant3(matrix: torch.Tensor) -> torch.Tensor:
     return (matrix[:, 0] * _cofactors(matrix)[:, 0]).sum(1)
 
 
-def matrix_exp(matrix: torch.Tensor) -> torch.Tensor:
-    """(S, n, n): exp of matrices (S, n, n), to rounding; NaN where the norm, without the trace, is beyond 32.
+def matrix_exp3(matrix: torch.Tensor) -> torch.Tensor:
+    """(S, 3, 3): exp of matrices (S, 3, 3), to rounding; NaN where the Frobenius norm, without the trace, is beyond 6.
 
-    Scaling and squaring of a Taylor polynomial, after the mean of the diagonal is taken off.
-    Source: C. Moler, C. Van Loan, SIAM Rev. 45, 3 (2003), method 3.
+    A traceless B has B^3 = p B + q with p = tr(B^2) / 2 and q = det B (Cayley and Hamilton), so that the series of
+    exp is a + b B + c B^2 with coefficients that are series in p and q.
     """
-    n = matrix.shape[-1]
-    identity = torch.eye(n, dtype=matrix.dtype, device=matrix.device)
-    mean = (matrix * identity).sum((1, 2), keepdim=True) / n
-    traceless = matrix - mean * identity
-    norm = _norm(traceless)
-    thresholds = 0.5 * 2 ** torch.arange(_SQUARINGS + 1, dtype=matrix.dtype, device=matrix.device)
-    squarings = (norm > thresholds).to(matrix.dtype).sum(2, keepdim=True)
-    result = _taylor_exp(traceless * 0.5**squarings, identity)
-    for done in range(_SQUARINGS):
-        result = torch.where(squarings > done, torch.bmm(result, result), result)
-    return torch.where(squarings <= _SQUARINGS, result * mean.exp(), float("nan"))
+    return _Series(matrix).exponential
 
 
-def matrix_exp_derivative(matrix: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
-    """(S, n, n): the Frechet derivative L(A, E) = d/dt exp(A + t E) at t = 0 for A, E (S, n, n).
+def matrix_exp3_derivative(matrix: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
+    """(S, 3, 3): the Frechet derivative L(A, E) = d/dt exp(A + t E) at t = 0 for A, E (S, 3, 3).
 
-    As the upper right block of exp([[A, E], [0, A]]); it is linear in E, which is therefore taken at norm 1. The
-    adjoint of L(A, .) is L(A^T, .). Source: N. J. Higham, Functions of Matrices, SIAM (2008), eqs. 3.16 and 10.17.
+    The adjoint of L(A, .) is L(A^T, .) (N. J. Higham, Functions of Matrices, SIAM (2008), chapter 3).
     """
-    n = matrix.shape[-1]
-    norm = _norm(direction)
-    unit = direction / torch.where(norm > 0, norm, 1.0)
-    upper = torch.cat((matrix, unit), dim=2)
-    lower = torch.cat((torch.zeros_like(matrix), matrix), dim=2)
-    return matrix_exp(torch.cat((upper, lower), dim=1))[:, :n, n:] * norm
+    return _Series(matrix).derivative(direction)
 
 
 def matrix_log3(matrix: torch.Tensor) -> torch.Tensor:
@@ -80,10 +70,10 @@ def matrix_log3(matrix: torch.Tensor) -> torch.Tensor:
     change = matrix * torch.exp(-mean) - identity
     points, weights = (torch.tensor(v, dtype=matrix.dtype, device=matrix.device)[:, None, None] for v in _quadrature())
     at_points = inverse3((identity + points * change[:, None]).flatten(0, 1)).unflatten(0, (-1, _POINTS))
-    logarithm = torch.bmm(change, (weights * at_points).sum(1)) + mean * identity
-    power = torch.bmm(change, inverse3(change + 2 * identity))
+    logarithm = product3(change, (weights * at_points).sum(1)) + mean * identity
+    power = product3(change, inverse3(change + 2 * identity))
     for _ in range(4):
-        power = torch.bmm(power, power)
+        power = product3(power, power)
     return torch.where(_norm(power) <= _FARTHEST**16, logarithm, float("nan"))
 
 
@@ -93,20 +83,74 @@ def _quadrature() -> tuple[list[float], list[float]]:
     return (0.5 * (1 + points)).tolist(), (0.5 * weights).tolist()
 
 
-def _taylor_exp(matrix: torch.Tensor, identity: torch.Tensor) -> torch.Tensor:
-    """The polynomial of exp, in blocks of four powers, by 7 products.
+class _Series:
+    """exp(B + m) = exp(m) (a + b B + c B^2) for traceless B, and the slopes of the coefficients in p and q."""
 
-    Source: M. S. Paterson, L. J. Stockmeyer, SIAM J. Comput. 2, 60 (1973).
+    def __init__(self, matrix: torch.Tensor) -> None:
+        self.identity = torch.eye(3, dtype=matrix.dtype, device=matrix.device)
+        mean = _trace(matrix) / 3
+        self.traceless = matrix - mean * self.identity
+        self.square = product3(self.traceless, self.traceless)
+        p, q = _trace(self.square) / 2, _trace_of_product(self.square, self.traceless) / 3
+        table = torch.tensor(_coefficients(), dtype=matrix.dtype, device=matrix.device)
+        of_p = (table * _powers(p, table.shape[1])[:, None, :, None]).sum(2)
+        self.values = (of_p * _powers(q, table.shape[2])[:, None, :]).sum(2)[:, :, None, None].unbind(1)
+        within = torch.where(
+            _trace_of_product(self.traceless, self.traceless.transpose(1, 2)) <= _LARGEST**2, 1.0, float("nan")
+        )
+        self.scale = within * mean.exp()
+
+    @property
+    def exponential(self) -> torch.Tensor:
+        return self.scale * self._combined(*self.values[:3])
+
+    def derivative(self, direction: torch.Tensor) -> torch.Tensor:
+        mean = _trace(direction) / 3
+        towards = direction - mean * self.identity
+        a, b, c, *slopes = self.values
+        p, q = _trace_of_product(self.traceless, towards), _trace_of_product(self.square, towards)
+        coefficients = (in_p * p + in_q * q for in_p, in_q in zip(slopes[:3], slopes[3:], strict=True))
+        mixed = product3(self.traceless, towards) + product3(towards, self.traceless)
+        return self.scale * (mean * self._combined(a, b, c) + self._combined(*coefficients) + b * towards + c * mixed)
+
+    def _combined(self, a: torch.Tensor, b: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        return a * self.identity + b * self.traceless + c * self.square
+
+
+@cache
+def _coefficients() -> list[list[list[float]]]:
+    """9 tables by powers of p and q: of a, b, c, of their slopes in p, and of those in q.
+
+    From B^n = u + v B + w B^2 follows B^(n+1) = q w + (u + p w) B + v B^2.
     """
-    second = torch.bmm(matrix, matrix)
-    third = torch.bmm(second, matrix)
-    fourth = torch.bmm(second, second)
-    result = fourth / factorial(_DEGREE)
-    for low in range(_DEGREE - 4, -1, -4):
-        c0, c1, c2, c3 = (1 / factorial(low + k) for k in range(4))
-        result = result + c0 * identity + c1 * matrix + c2 * second + c3 * third
-        result = torch.bmm(fourth, result) if low else result
-    return result
+    shape = _DEGREE // 2 + 2, _DEGREE // 3 + 2
+    power = np.zeros((3, *shape))
+    power[0, 0, 0] = 1.0
+    total = np.zeros_like(power)
+    for n in range(_DEGREE + 1):
+        total += power / factorial(n)
+        u, v, w = power
+        power = np.stack((np.roll(w, 1, 1), u + np.roll(w, 1, 0), v))
+    in_p = np.zeros_like(total)
+    in_p[:, :-1] = total[:, 1:] * np.arange(1, shape[0])[:, None]
+    in_q = np.zeros_like(total)
+    in_q[:, :, :-1] = total[:, :, 1:] * np.arange(1, shape[1])
+    return np.concatenate((total, in_p, in_q)).tolist()
+
+
+def _powers(value: torch.Tensor, n: int) -> torch.Tensor:
+    """(S, n): the powers 0 to n - 1 of values (S, 1, 1)."""
+    return value[:, :, 0] ** torch.arange(n, dtype=value.dtype, device=value.device)
+
+
+def _trace(matrix: torch.Tensor) -> torch.Tensor:
+    """(S, 1, 1)."""
+    return torch.diagonal(matrix, dim1=1, dim2=2).sum(1)[:, None, None]
+
+
+def _trace_of_product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """(S, 1, 1)."""
+    return (a * b.transpose(1, 2)).sum((1, 2), keepdim=True)
 
 
 def _norm(matrix: torch.Tensor) -> torch.Tensor:

@@ -69,11 +69,11 @@ def deformed(
     strain_mask: torch.Tensor,
     pressure: torch.Tensor,
 ) -> DeformedState:
-    """The state whose cell is the reference, before its forces are known."""
+    """The state whose cell is the reference, before its forces are known; no two of its tensors are one."""
     given = {f.name: getattr(start, f.name) for f in fields(RelaxState)}
     return DeformedState(
         **given,
-        reference=start.cell,
+        reference=start.cell.clone(),
         deformation=deformation.clone(),
         rows=rows.clone(),
         span=span.clone(),

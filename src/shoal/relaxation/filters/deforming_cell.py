@@ -16,7 +16,7 @@ from shoal.motion import PerSystem, Systems
 from shoal.potentials._derivatives import cell_volume
 from shoal.relaxation.filters.base import CellFilter, Placement, deformed
 from shoal.relaxation.filters.directions import check_mask, mask_of, periodic_span, pressure_of
-from shoal.relaxation.matrix_functions import inverse3
+from shoal.relaxation.matrix_functions import inverse3, product3
 from shoal.relaxation.state import Coordinates, DeformedState, RelaxState
 
 
@@ -79,7 +79,7 @@ class DeformingCell(CellFilter):
 
     def place(self, at: Coordinates, state: DeformedState, systems: Systems) -> Placement:
         deformation, rows = self.deform(at.rows / _cell_factor(systems), state)
-        cell = torch.where(systems.pbc[:, :, None], state.reference @ deformation, state.reference)
+        cell = torch.where(systems.pbc[:, :, None], product3(state.reference, deformation), state.reference)
         return Placement(_transformed(at.atoms, deformation, systems), cell, deformation, rows)
 
     def unbalanced(self, state: DeformedState) -> torch.Tensor:
@@ -99,14 +99,19 @@ def drive(state: DeformedState) -> torch.Tensor:
     """(S, 3, 3) eV: virial - pressure * volume, symmetric, within the periodic directions."""
     virial = 0.5 * (state.virial + state.virial.transpose(1, 2))
     pressed = (state.pressure * cell_volume(state.cell))[:, None, None] * state.span
-    return state.span @ virial @ state.span - pressed
+    return _within(virial, state.span) - pressed
 
 
 def masked_deformation(gradient: torch.Tensor, state: DeformedState) -> torch.Tensor:
     """(S, 3, 3): the deformation of a deformation gradient in the components and directions that may change."""
     identity = torch.eye(3, dtype=gradient.dtype, device=gradient.device)
     strain = (gradient.transpose(1, 2) - identity) * state.strain_mask
-    return identity + state.span @ strain @ state.span
+    return identity + _within(strain, state.span)
+
+
+def _within(tensor: torch.Tensor, span: torch.Tensor) -> torch.Tensor:
+    """(S, 3, 3): its part in the periodic directions."""
+    return product3(product3(span, tensor), span)
 
 
 def _mean(tensor: torch.Tensor, span: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from shoal.relaxation.filters.deforming_cell import DeformingCell, drive, masked_deformation
-from shoal.relaxation.matrix_functions import inverse3, matrix_exp, matrix_exp_derivative, matrix_log3
+from shoal.relaxation.matrix_functions import inverse3, matrix_exp3, matrix_exp3_derivative, matrix_log3, product3
 from shoal.relaxation.state import DeformedState
 
 
@@ -23,7 +23,7 @@ class Frechet(DeformingCell):
         return torch.zeros_like(cell)
 
     def deform(self, rows: torch.Tensor, state: DeformedState) -> tuple[torch.Tensor, torch.Tensor]:
-        deformation = masked_deformation(matrix_exp(rows), state)
+        deformation = masked_deformation(matrix_exp3(rows), state)
         if self.strain_mask is None:
             return deformation, rows
         # what the mask takes off the deformation is in its logarithm, too
@@ -31,5 +31,5 @@ class Frechet(DeformingCell):
 
     def row_forces(self, state: DeformedState) -> torch.Tensor:
         allowed = self.only_hydrostatic(drive(state), state) * state.strain_mask
-        gradient = allowed @ inverse3(state.deformation)
-        return self.without_volume(matrix_exp_derivative(state.rows.transpose(1, 2), gradient), state)
+        gradient = product3(allowed, inverse3(state.deformation))
+        return self.without_volume(matrix_exp3_derivative(state.rows.transpose(1, 2), gradient), state)

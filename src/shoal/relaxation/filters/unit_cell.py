@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from shoal.relaxation.filters.deforming_cell import DeformingCell, drive, masked_deformation
-from shoal.relaxation.matrix_functions import inverse3
+from shoal.relaxation.matrix_functions import inverse3, product3
 from shoal.relaxation.state import DeformedState
 
 
@@ -26,6 +26,6 @@ class UnitCell(DeformingCell):
         return deformation, deformation.transpose(1, 2).contiguous()
 
     def row_forces(self, state: DeformedState) -> torch.Tensor:
-        gradient = drive(state) @ inverse3(state.deformation)
+        gradient = product3(drive(state), inverse3(state.deformation))
         allowed = self.only_hydrostatic(gradient, state) * state.strain_mask
         return self.without_volume(allowed, state)
