@@ -1,0 +1,115 @@
+"""Compiled steps give the numbers of eager ones, for any sizes, from one compilation a method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from tests.engine.runs import largest_difference, lennard_jones, mixed_systems, positions_by_id
+
+import shoal
+from shoal.dynamics import NVE, Integrator, Langevin
+from shoal.engine import RunResults, graph
+from shoal.errors import CompileError, ShoalWarning
+from shoal.potentials import LennardJones, Sum
+from shoal.status import Status
+
+LANGEVIN = Langevin(temperature=60.0, friction=0.02)
+# a sum whose terms count types differently, so that the lookup of types is compiled, too
+POTENTIAL = Sum(
+    lennard_jones(), LennardJones({"Kr": (0.002, 3.0), "Xe": (0.02, 4.0), "Ar": (0.001, 3.2)}, 5.0, "shift")
+)
+
+
+@pytest.fixture(scope="module")
+def count_compilations() -> Iterator[list[int]]:
+    counted: list[int] = []
+    original = graph.compiled_graph
+
+    def counting(*arguments: object) -> object:
+        counted.append(1)
+        return original(*arguments)  # type: ignore[arg-type]
+
+    from shoal.engine import compiled_step
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(compiled_step, "compiled_graph", counting)
+    yield counted
+    patch.undo()
+
+
+def run(n_systems: int, n_steps: int, integrator: Integrator, compile: bool, **options: object) -> RunResults:
+    return shoal.simulate(
+        mixed_systems(n_systems),
+        POTENTIAL,
+        integrator,
+        2.0,
+        n_steps,
+        seed=4,
+        temperature=60.0,
+        compile=compile,
+        progress=False,
+        **options,  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.parametrize("integrator", [NVE(), LANGEVIN], ids=["NVE", "Langevin"])
+def test_dynamics(integrator: Integrator, count_compilations: list[int]) -> None:
+    count_compilations.clear()
+    for n_systems in (12, 1, 5):
+        compiled = run(n_systems, 50, integrator, True, skin=0.4)
+        eager = run(n_systems, 50, integrator, False, skin=0.4)
+        assert compiled.info.compiled
+        assert not eager.info.compiled
+        assert largest_difference(positions_by_id(compiled), positions_by_id(eager)) < 1e-10
+        assert np.allclose(compiled.energies, eager.energies, rtol=1e-11, atol=1e-12)
+    assert len(count_compilations) == 1
+
+
+def test_a_list_that_grows_too_short_within_a_step_is_renewed() -> None:
+    compiled = run(6, 30, NVE(), True, skin=0.01)
+    eager = run(6, 30, NVE(), False, skin=3.0)
+    assert compiled.info.n_rebuilds > 10
+    assert largest_difference(positions_by_id(compiled), positions_by_id(eager)) < 1e-10
+
+
+def test_failures_are_frozen() -> None:
+    systems = mixed_systems(4)
+    velocities = np.zeros_like(systems[2].positions)
+    velocities[1] = [1.0, 0, 0]  # 2 A a step
+    systems[2].set_velocities(velocities / 0.09822694788464063)
+    results = shoal.simulate(systems, POTENTIAL, NVE(), 2.0, 10, compile=True, progress=False)
+    assert results.statuses == [Status.EXPLODED if k == 2 else Status.DONE for k in range(4)]
+    assert np.array_equal(results.to_atoms()[2].positions, systems[2].positions)
+
+
+def test_relaxation(count_compilations: list[int]) -> None:
+    count_compilations.clear()
+    systems = [atoms for k, atoms in enumerate(mixed_systems(12)) if k % 4 != 1]
+    options = {"cell": "frechet", "fmax": 0.005, "progress": False, "max_atoms": 24}
+    compiled = shoal.relax(systems, POTENTIAL, compile=True, **options)  # type: ignore[arg-type]
+    eager = shoal.relax(systems, POTENTIAL, compile=False, **options)  # type: ignore[arg-type]
+    assert len(count_compilations) == 1
+    assert compiled.statuses == [Status.CONVERGED] * len(systems)
+    assert compiled.n_steps.tolist() == eager.n_steps.tolist()
+    assert largest_difference(positions_by_id(compiled), positions_by_id(eager)) < 1e-7
+
+
+def test_what_cannot_be_compiled_goes_on_uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    from shoal.engine import compiled_step, stepping
+
+    def failing(*_: object) -> None:
+        raise RuntimeError("no compiler here")
+
+    monkeypatch.setattr(compiled_step, "compiled_graph", failing)
+    monkeypatch.setattr(stepping, "WORTH_COMPILING", 0.0)
+    potential = lennard_jones()
+    atoms = bulk("Ar", "fcc", a=5.4, cubic=True)
+    with pytest.raises(CompileError, match="no compiler here"):
+        shoal.simulate(atoms, potential, NVE(), 1.0, 2, compile=True, progress=False)
+    with pytest.warns(ShoalWarning, match="no compiler here"):
+        results = shoal.simulate(atoms, potential, NVE(), 1.0, 2, progress=False)
+    assert results.statuses == [Status.DONE]
+    assert not results.info.compiled
