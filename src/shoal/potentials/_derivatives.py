@@ -59,7 +59,7 @@ def quantities(
     strain_gradient = _strain_gradient(vectors, gradient, edge_index, system_index, cell.shape[0])
     return {
         "atomic_energy": atomic,
-        "energy": _energy(atomic, system_index, cell.shape[0]),
+        "energy": system_energies(atomic, system_index, cell.shape[0]),
         "forces": _forces(gradient, edge_index, system_index.shape[0]),
         "stress": stress(strain_gradient, cell),
         "virial": -strain_gradient,
@@ -92,8 +92,11 @@ def cell_volume(cell: torch.Tensor, flatness: float = 1e-6) -> torch.Tensor:
     return torch.where(volume > flatness * lengths[:, 0] * lengths[:, 1] * lengths[:, 2], volume, 0.0)
 
 
-def _energy(atomic: torch.Tensor, system_index: torch.Tensor, n_systems: int) -> torch.Tensor:
-    """(S,): whole eV, whose sums are exact, and what is left, so that reference energies of 1e7 eV cost no digits."""
+def system_energies(atomic: torch.Tensor, system_index: torch.Tensor, n_systems: int) -> torch.Tensor:
+    """(S, ...) from (N, ...), so that reference energies of 1e7 eV cost no digits.
+
+    Whole eV, whose sums are exact, and what is left are summed apart.
+    """
     whole = atomic.detach().round()
     return segment_sum(torch.stack((whole, atomic - whole), dim=1), system_index, n_systems).sum(1)
 

@@ -7,16 +7,30 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from shoal.contract import DEFAULT_OUTPUTS, QUANTITIES, Capabilities, Truncation, check_outputs
+from shoal.contract import (
+    DEFAULT_OUTPUTS,
+    QUANTITIES,
+    Capabilities,
+    OutputRequest,
+    Support,
+    Truncation,
+    check_outputs,
+)
+from shoal.contract.labels import Rows
 from shoal.errors import InputError
-from shoal.neighbors import NeighborList
+from shoal.neighbors import NeighborList, neighbor_list
 from shoal.potentials._derivatives import energy_and_derivatives
+from shoal.potentials._labelled import Frame, labelled_outputs
 from shoal.potentials.graph import Graph
 from shoal.state import SimState, TypeMap
+
+if TYPE_CHECKING:
+    from metatensor.torch import Labels, TensorMap
 
 
 class Potential(nn.Module, ABC):
@@ -77,6 +91,50 @@ class Potential(nn.Module, ABC):
         UnsupportedSpeciesError, and InputError for a neighbour list that is too short or of another state.
         """
         names = check_outputs(outputs, self.capabilities.outputs, type(self).__name__)
+        exact, neighbors, types = self._prepared(state, neighbors, atom_types)
+        if energy_weights is not None and tuple(energy_weights.shape) != (state.n_atoms,):
+            raise InputError(f"energy_weights must have shape ({state.n_atoms},), got {tuple(energy_weights.shape)}")
+        values = self.compute(exact, neighbors, types, energy_weights)
+        return {name: values[name] if QUANTITIES[name].exact else values[name].to(state.dtype) for name in names}
+
+    def outputs(
+        self,
+        state: SimState,
+        requests: Mapping[str, OutputRequest],
+        selected_atoms: Labels | None = None,
+        neighbors: NeighborList | None = None,
+        atom_types: torch.Tensor | None = None,
+    ) -> dict[str, TensorMap]:
+        """The requested quantities with their labels, as real metatensor TensorMaps.
+
+        `requests`: names of `shoal.contract.STANDARD` or variants such as `energy/<name>`. `selected_atoms`: Labels
+        "system" and "atom"; only these count, in their order. `neighbors` and `atom_types` (N,) are made where they
+        are not given. Values of eager potentials carry the caller's graph in positions, cell and parameters, twice
+        differentiable; explicit gradients are numbers. Energies and heat fluxes are float64, the others of the
+        state's dtype. Raises UnsupportedRequestError, UnsupportedSpeciesError, and InputError.
+        """
+        if neighbors is None:
+            neighbors = neighbor_list(state, self.cutoff)
+        exact, neighbors, types = self._prepared(state, neighbors, atom_types)
+        rows = Rows.all_of(exact) if selected_atoms is None else Rows.selected(selected_atoms, exact)
+        frame = Frame(exact, neighbors, types, rows, selected_atoms is not None)
+        return labelled_outputs(self, requests, frame, state.dtype)
+
+    def atomic_values(
+        self, name: str, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor
+    ) -> torch.Tensor:
+        """A quantity of `shoal.contract.STANDARD` per atom, (N, *components, P); the caller's graph is kept."""
+        values = self.compute(state, neighbors, atom_types)
+        return values["atomic_energy"][:, None] if name == "energy" else values[name]
+
+    def variant(self, name: str) -> Potential:
+        """The potential that gives a quantity or its variant `energy/<name>`."""
+        return self
+
+    def _prepared(
+        self, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor | None
+    ) -> tuple[SimState, NeighborList, torch.Tensor]:
+        """The state in float64, its pairs within the cutoff and its atom types; the list is checked to be its own."""
         if neighbors.cutoff < self.cutoff:
             raise InputError(f"the neighbour list ends at {neighbors.cutoff} A, the potential reaches {self.cutoff} A")
         if neighbors.positions.shape[0] != state.n_atoms or neighbors.cell.shape[0] != state.n_systems:
@@ -89,14 +147,12 @@ class Potential(nn.Module, ABC):
             if own is not its and not torch.equal(own, its):
                 raise InputError(f"the neighbour list is of another state: its {name} is another")
         types = self.type_map()(state) if atom_types is None else atom_types
-        for name, value in (("atom_types", types), ("energy_weights", energy_weights)):
-            if value is not None and tuple(value.shape) != (state.n_atoms,):
-                raise InputError(f"{name} must have shape ({state.n_atoms},), got {tuple(value.shape)}")
+        if tuple(types.shape) != (state.n_atoms,):
+            raise InputError(f"atom_types must have shape ({state.n_atoms},), got {tuple(types.shape)}")
         exact = state.to(dtype=torch.float64)
         if neighbors.cutoff + neighbors.skin > self.cutoff:
             neighbors = neighbors.within(self.cutoff, exact.positions, exact.cell)
-        values = self.compute(exact, neighbors, types, energy_weights)
-        return {name: values[name] if QUANTITIES[name].exact else values[name].to(state.dtype) for name in names}
+        return exact, neighbors, types
 
 
 class ShortRangePotential(Potential):
@@ -117,6 +173,7 @@ class ShortRangePotential(Potential):
     def capabilities(self) -> Capabilities:
         return Capabilities(
             outputs=tuple(QUANTITIES),
+            quantities={"energy": Support(differentiable=True)},
             atomic_types=self.type_names,
             interaction_range=self.interaction_range,
             strictly_local=self.strictly_local,
@@ -133,16 +190,7 @@ class ShortRangePotential(Potential):
         create_graph: bool = False,
     ) -> dict[str, torch.Tensor]:
         def atomic_energies(edge_vectors: torch.Tensor) -> torch.Tensor:
-            return self.atomic_energies(
-                Graph(
-                    edge_vectors=edge_vectors,
-                    edge_index=neighbors.edge_index,
-                    atom_types=atom_types,
-                    system_index=state.system_index,
-                    charge=state.charge,
-                    spin=state.spin,
-                )
-            )
+            return self.atomic_energies(_graph(edge_vectors, state, neighbors, atom_types))
 
         return energy_and_derivatives(
             atomic_energies,
@@ -153,3 +201,22 @@ class ShortRangePotential(Potential):
             energy_weights=energy_weights,
             create_graph=create_graph,
         )
+
+    def atomic_values(
+        self, name: str, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor
+    ) -> torch.Tensor:
+        if name != "energy":
+            return super().atomic_values(name, state, neighbors, atom_types)
+        vectors = neighbors.edge_vectors(state.positions, state.cell)
+        return self.atomic_energies(_graph(vectors, state, neighbors, atom_types))[:, None]
+
+
+def _graph(vectors: torch.Tensor, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor) -> Graph:
+    return Graph(
+        edge_vectors=vectors,
+        edge_index=neighbors.edge_index,
+        atom_types=atom_types,
+        system_index=state.system_index,
+        charge=state.charge,
+        spin=state.spin,
+    )
