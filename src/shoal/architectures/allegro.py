@@ -154,8 +154,8 @@ class Allegro(AtomicEnergyModel):
         return self.config.reach
 
     @property
-    def strictly_local(self) -> bool:
-        return True
+    def hops(self) -> int:
+        return 1
 
     def network(self, x: Tensor, directions: Tensor, edge_index: Tensor, atom_types: Tensor) -> Tensor:
         config, centre = self.config, edge_index[0]

@@ -162,8 +162,13 @@ class AtomicEnergyModel(nn.Module, ABC):
 
     @property
     @abstractmethod
+    def hops(self) -> int:
+        """Number of edges between an atom and the farthest that it feels."""
+
+    @property
     def strictly_local(self) -> bool:
         """Whether an atom's energy depends only on the edges centred at it."""
+        return self.hops == 1
 
     @abstractmethod
     def network(self, x: Tensor, directions: Tensor, edge_index: Tensor, atom_types: Tensor) -> Tensor:

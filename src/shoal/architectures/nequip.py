@@ -168,8 +168,8 @@ class NequIP(AtomicEnergyModel):
         return self.config.num_layers * self.config.reach
 
     @property
-    def strictly_local(self) -> bool:
-        return self.config.num_layers == 1
+    def hops(self) -> int:
+        return self.config.num_layers
 
     def network(self, x: Tensor, directions: Tensor, edge_index: Tensor, atom_types: Tensor) -> Tensor:
         centre, neighbor = edge_index[0], edge_index[1]

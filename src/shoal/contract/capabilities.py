@@ -27,6 +27,20 @@ class Support(BaseModel):
     selected_atoms: bool = True
     differentiable: bool = False
 
+    def both(self, other: Support) -> Support:
+        """What this and another serve alike."""
+        kinds = tuple(kind for kind in self.sample_kinds if kind in other.sample_kinds)
+        return Support(
+            sample_kinds=kinds,
+            explicit_gradients={
+                kind: tuple(name for name in own if name in other.explicit_gradients.get(kind, ()))
+                for kind, own in self.explicit_gradients.items()
+                if kind in kinds
+            },
+            selected_atoms=self.selected_atoms and other.selected_atoms,
+            differentiable=self.differentiable and other.differentiable,
+        )
+
 
 BOTH: dict[SampleKind, tuple[Gradient, ...]] = {"system": ("positions", "strain"), "atom": ("positions", "strain")}
 
@@ -37,7 +51,7 @@ class Capabilities(BaseModel):
     outputs: the native quantities. quantities: the labelled ones, `energy/<name>` variants among them, and how each
     is served.
     interaction_range in A: how far a displaced atom is felt (layers x cutoff for message passing).
-    layers: rounds of message passing, 1 if strictly local, None if unknown.
+    hops: edges between an atom and the farthest that it feels, 1 if strictly local, None if unknown.
     truncation: "smooth" if energy and forces go to zero continuously at the cutoff, "shift" if only the energy
     does, "none" if neither.
     """
@@ -48,7 +62,7 @@ class Capabilities(BaseModel):
     quantities: dict[str, Support] = {}
     atomic_types: tuple[str, ...]
     interaction_range: float
-    layers: int | None = None
+    hops: int | None = None
     length_unit: Literal["A"] = "A"
     energy_unit: Literal["eV"] = "eV"
     dtype: Literal["float32", "float64"] = "float64"

@@ -31,6 +31,20 @@ def energy_and_derivatives(
     (N,) differentiates sum_i w_i E_i instead of the energy (energies themselves are not weighted). Gradients are
     taken in any grad mode; `create_graph` keeps the results differentiable in the parameters, for training.
     """
+    atomic, vectors, gradient = edge_gradient(atomic_energies, edge_vectors, energy_weights, create_graph)
+    return quantities(atomic, vectors, gradient, edge_index, system_index, cell)
+
+
+def edge_gradient(
+    atomic_energies: Callable[[torch.Tensor], torch.Tensor],
+    edge_vectors: torch.Tensor,
+    energy_weights: torch.Tensor | None = None,
+    create_graph: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Atomic energies (N,), edge vectors (E, 3) without a graph, and the gradient in them (E, 3).
+
+    Arguments as those of `energy_and_derivatives`.
+    """
     if torch.is_inference_mode_enabled():
         raise InputError("torch.inference_mode() takes no gradients, so there are no forces: use torch.no_grad()")
     vectors = edge_vectors.detach().requires_grad_(True)
@@ -38,9 +52,7 @@ def energy_and_derivatives(
         atomic = atomic_energies(vectors)
         total = atomic.sum() if energy_weights is None else (atomic * energy_weights).sum()
         (gradient,) = torch.autograd.grad(total, vectors, create_graph=create_graph)
-    if not create_graph:
-        atomic = atomic.detach()
-    return quantities(atomic, vectors.detach(), gradient, edge_index, system_index, cell)
+    return atomic if create_graph else atomic.detach(), vectors.detach(), gradient
 
 
 def quantities(

@@ -7,27 +7,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
 
-from shoal.contract import GRADIENTS, OutputRequest, Standard, Support, current_name, standard, unit_factor
+from shoal.contract import GRADIENTS, OutputRequest, Standard, standard, unit_factor
 from shoal.contract.labels import Rows, tensor_map
-from shoal.errors import UnsupportedRequestError
 from shoal.neighbors import NeighborList
 from shoal.nn.segments import segment_sum
+from shoal.potentials._atomic_gradients import AtomicGradients, atomic_gradients
 from shoal.potentials._derivatives import system_energies
+from shoal.potentials._refusal import check_supported
 from shoal.state import SimState
 
 if TYPE_CHECKING:
     from metatensor.torch import TensorMap
 
-    from shoal.potentials.base import Potential
+    from shoal.potentials.base import EnergyDerivatives, Potential
+
+Gradients = dict[str, tuple[torch.Tensor, torch.Tensor]]
+"""Name of a gradient -> its samples and values."""
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """What a request is answered on: a float64 state, its list, atom types, and the atoms that count."""
+    """What requests are answered on: a float64 state, its list, atom types, and the atoms that count."""
 
     state: SimState
     neighbors: NeighborList
@@ -35,97 +40,137 @@ class Frame:
     rows: Rows
     selected: bool
 
-    @property
+    @cached_property
     def weights(self) -> torch.Tensor | None:
-        """(N,) 1 for selected atoms, 0 for others; None if all count."""
+        """(N,) 1 for atoms that count, 0 for others; None if all do."""
         if not self.selected:
             return None
         return self.state.positions.new_zeros(self.state.n_atoms).index_fill(0, self.rows.index, 1.0)
 
-    def systems(self) -> torch.Tensor:
-        return torch.arange(self.state.n_systems, device=self.state.device)
+    def sum(self, atomic: torch.Tensor, exact: bool) -> torch.Tensor:
+        """(S, ...) from (N, ...), of the atoms that count."""
+        if self.weights is not None:
+            counts = (self.weights > 0).reshape(-1, *[1] * (atomic.dim() - 1))
+            atomic = torch.where(counts, atomic, 0.0)
+        add = system_energies if exact else segment_sum
+        return add(atomic, self.state.system_index, self.state.n_systems)
+
+    def samples(self, per_atom: bool) -> torch.Tensor:
+        """(R, 2) system and atom, or (S, 1) system."""
+        if per_atom:
+            return torch.stack([self.rows.system, self.rows.atom], 1)
+        return torch.arange(self.state.n_systems, device=self.state.device)[:, None]
 
 
 def labelled_outputs(
     potential: Potential, requests: Mapping[str, OutputRequest], frame: Frame, dtype: torch.dtype
 ) -> dict[str, TensorMap]:
-    """The requested quantities of a frame; what is not exact comes in `dtype`.
+    """The requested quantities of a frame; those that are not exact in `dtype`.
 
     Raises UnsupportedRequestError naming what is served and by whom, InputError for units.
     """
     for name, request in requests.items():
-        _check(potential, name, request, frame)
-    return {name: _answer(potential, name, request, frame, dtype) for name, request in requests.items()}
-
-
-def _answer(potential: Potential, name: str, request: OutputRequest, frame: Frame, dtype: torch.dtype) -> TensorMap:
-    quantity, per_atom = standard(name), request.sample_kind == "atom"
-    served = potential.variant(name)
-    values = _values(served, quantity, per_atom, frame)
-    raw = {}
-    factor = unit_factor(quantity.unit, request.unit or quantity.unit)
-    gradients = {
-        gradient: (
-            rows,
-            derivatives * (factor * unit_factor("A", request.length_unit) ** GRADIENTS[gradient].length_power),
+        check_supported(potential, name, request, frame.state, frame.selected)
+    energies: dict[int, _Energies] = {}
+    out = {}
+    for name, request in requests.items():
+        quantity, served = standard(name), potential.variant(name)
+        factor = unit_factor(quantity.unit, request.unit or quantity.unit)
+        if quantity.name.startswith("energy"):
+            found = energies.setdefault(id(served), _Energies(served, frame))
+            values, gradients = found.answer(quantity, request)
+        else:
+            values, gradients = _others(served, quantity, request.sample_kind == "atom", frame), {}
+        values = values if quantity.exact else values.to(dtype)
+        per_length = unit_factor(request.length_unit, "A")
+        # products make new tensors: never a buffer, never one that another output holds
+        out[name] = tensor_map(
+            quantity,
+            frame.samples(request.sample_kind == "atom"),
+            values * factor,
+            {
+                gradient: (rows, slope * (factor * per_length ** -GRADIENTS[gradient].length_power))
+                for gradient, (rows, slope) in gradients.items()
+            },
         )
-        for gradient, (rows, derivatives) in raw.items()
-    }
-    samples = torch.stack([frame.rows.system, frame.rows.atom], 1) if per_atom else frame.systems()[:, None]
-    values = values * factor  # a new tensor always: never a buffer, never one that another output holds
-    return tensor_map(quantity, samples, values if quantity.exact else values.to(dtype), gradients)
+    return out
 
 
-def _values(potential: Potential, quantity: Standard, per_atom: bool, frame: Frame) -> torch.Tensor:
-    """(R, *components, P)."""
-    atomic = potential.atomic_values(quantity.name, frame.state, frame.neighbors, frame.atom_types)
-    if per_atom:
-        return atomic[frame.rows.index]
-    return _summed(atomic, quantity, frame)
+def _others(potential: Potential, quantity: Standard, per_atom: bool, frame: Frame) -> torch.Tensor:
+    """(R, *components, P) of a quantity that is no energy."""
+    values = potential.values(quantity.name, frame.state, frame.neighbors, frame.atom_types)
+    if "atom" not in quantity.sample_kinds:
+        return values
+    return values[frame.rows.index] if per_atom else frame.sum(values, quantity.exact)
 
 
-def _summed(atomic: torch.Tensor, quantity: Standard, frame: Frame) -> torch.Tensor:
-    """(S, *components, P), of the atoms that count."""
-    if frame.weights is not None:
-        counts = (frame.weights > 0).reshape(-1, *[1] * (atomic.dim() - 1))
-        atomic = torch.where(counts, atomic, 0.0)
-    total = system_energies if quantity.exact else segment_sum
-    return total(atomic, frame.state.system_index, frame.state.n_systems)
+class _Energies:
+    """Energies of a potential, its ensemble where it has one, and what follows from them: computed once a call."""
 
+    def __init__(self, potential: Potential, frame: Frame) -> None:
+        self.potential, self.frame = potential, frame
 
-def _check(potential: Potential, name: str, request: OutputRequest, frame: Frame) -> None:
-    """Refuse what the potential does not serve, naming what can."""
-    quantity, offered = standard(name), potential.capabilities.quantities
-    who = type(potential).__name__
+    def answer(self, quantity: Standard, request: OutputRequest) -> tuple[torch.Tensor, Gradients]:
+        per_atom = request.sample_kind == "atom"
+        whole = not per_atom and "atom" not in self.potential.capabilities.quantities["energy"].sample_kinds
+        if per_atom:
+            members, derived = self._atomic(request)[self.frame.rows.index], self._of_atoms
+        elif whole:
+            members, derived = self._native.energy, self._of_systems
+        else:
+            members, derived = self.frame.sum(self._atomic(request), exact=True), self._of_systems
+        gradients = derived(request.explicit_gradients)
+        if quantity.name == "energy_uncertainty":
+            return members.std(dim=-1, keepdim=True), {}
+        if quantity.name == "energy_ensemble":
+            return members, gradients
+        means = {name: (rows, slope.mean(dim=-1, keepdim=True)) for name, (rows, slope) in gradients.items()}
+        return members.mean(dim=-1, keepdim=True), means
 
-    def refuse(what: str) -> None:
-        raise UnsupportedRequestError(
-            f"{who} cannot give {what}; it gives {', '.join(map(_described, offered.items())) or 'nothing labelled'}. "
-            f"{quantity.name} is given by {quantity.served_by}"
-        )
+    def _atomic(self, request: OutputRequest) -> torch.Tensor:
+        """(N, P); from the same pass as gradients per system, unless the caller differentiates."""
+        state = self.frame.state
+        leaves = (state.positions, state.cell, *self.potential.parameters())
+        attached = torch.is_grad_enabled() and any(leaf.requires_grad for leaf in leaves)
+        if attached or not (request.explicit_gradients and request.sample_kind == "system"):
+            return self._attached
+        return self._native.atomic_energy
 
-    support = offered.get(current_name(name))
-    if support is None:
-        return refuse(repr(name))
-    if request.sample_kind not in support.sample_kinds:
-        refuse(f"{name} per {request.sample_kind}")
-    for gradient in request.explicit_gradients:
-        if gradient not in support.explicit_gradients.get(request.sample_kind, ()):
-            refuse(f"the explicit gradient {gradient!r} of {name} per {request.sample_kind}")
-    if frame.selected and not support.selected_atoms:
-        refuse(f"{name} of selected atoms")
-    attached = torch.is_grad_enabled() and (frame.state.positions.requires_grad or frame.state.cell.requires_grad)
-    if attached and not support.differentiable:
-        refuse(f"{name} that its caller differentiates (positions or cell require a gradient)")
-    return None
+    @cached_property
+    def _attached(self) -> torch.Tensor:
+        return self.potential.energies(self.frame.state, self.frame.neighbors, self.frame.atom_types)
 
+    @cached_property
+    def _native(self) -> EnergyDerivatives:
+        frame = self.frame
+        return self.potential.energy_derivatives(frame.state, frame.neighbors, frame.atom_types, frame.weights)
 
-def _described(entry: tuple[str, Support]) -> str:
-    name, support = entry
-    kinds = []
-    for kind in support.sample_kinds:
-        gradients = " and ".join(support.explicit_gradients.get(kind, ()))
-        kinds.append(f"per {kind}" + (f" with {gradients} gradients" if gradients else ""))
-    limits = [] if support.selected_atoms else ["no selection"]
-    limits += [] if support.differentiable else ["not differentiable"]
-    return f"{name} ({'; '.join([*kinds, *limits])})"
+    @cached_property
+    def _rows(self) -> AtomicGradients:
+        frame = self.frame
+        return atomic_gradients(self.potential, frame.state, frame.neighbors, frame.atom_types, frame.rows.index)
+
+    def _of_systems(self, gradients: tuple[str, ...]) -> Gradients:
+        state = self.frame.state
+        every = Rows.all_of(state)
+        found: Gradients = {}
+        for name in gradients:
+            if name == "positions":
+                samples = torch.stack([every.system, every.system, every.atom], 1)
+                found[name] = (samples, self._native.positions_gradient)
+            else:
+                found[name] = (self.frame.samples(per_atom=False), self._native.strain_gradient)
+        return found
+
+    def _of_atoms(self, gradients: tuple[str, ...]) -> Gradients:
+        state = self.frame.state
+        every = Rows.all_of(state)
+        found: Gradients = {}
+        for name in gradients:
+            rows = self._rows
+            if name == "positions":
+                samples = torch.stack([rows.row, every.system[rows.atom], every.atom[rows.atom]], 1)
+                found[name] = (samples, rows.positions)
+            else:
+                found[name] = (torch.arange(len(rows.strain), device=state.device)[:, None], rows.strain)
+        return found

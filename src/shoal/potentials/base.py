@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import nn
 
 from shoal.contract import (
+    BOTH,
     DEFAULT_OUTPUTS,
     QUANTITIES,
+    STANDARD,
     Capabilities,
     OutputRequest,
     Support,
@@ -24,13 +26,23 @@ from shoal.contract import (
 from shoal.contract.labels import Rows
 from shoal.errors import InputError
 from shoal.neighbors import NeighborList, neighbor_list
-from shoal.potentials._derivatives import energy_and_derivatives
+from shoal.potentials._derivatives import edge_gradient, energy_and_derivatives
+from shoal.potentials._heat_flux import heat_flux, split_flux, unfolded_flux
 from shoal.potentials._labelled import Frame, labelled_outputs
 from shoal.potentials.graph import Graph
 from shoal.state import SimState, TypeMap
 
 if TYPE_CHECKING:
     from metatensor.torch import Labels, TensorMap
+
+
+class EnergyDerivatives(NamedTuple):
+    """energy (S, P) and atomic_energy (N, P) eV, None without such; gradients (N, 3, P) eV/A and (S, 3, 3, P) eV."""
+
+    energy: torch.Tensor
+    atomic_energy: torch.Tensor | None
+    positions_gradient: torch.Tensor
+    strain_gradient: torch.Tensor
 
 
 class Potential(nn.Module, ABC):
@@ -120,12 +132,42 @@ class Potential(nn.Module, ABC):
         frame = Frame(exact, neighbors, types, rows, selected_atoms is not None)
         return labelled_outputs(self, requests, frame, state.dtype)
 
-    def atomic_values(
-        self, name: str, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor
-    ) -> torch.Tensor:
-        """A quantity of `shoal.contract.STANDARD` per atom, (N, *components, P); the caller's graph is kept."""
-        values = self.compute(state, neighbors, atom_types)
-        return values["atomic_energy"][:, None] if name == "energy" else values[name]
+    def energies(self, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor) -> torch.Tensor:
+        """Atomic energies (N, P) eV, one property or one for each member of an ensemble; the caller's graph is kept.
+
+        State, list and types as `compute` takes them.
+        """
+        return self.compute(state, neighbors, atom_types)["atomic_energy"][:, None]
+
+    def energy_derivatives(
+        self,
+        state: SimState,
+        neighbors: NeighborList,
+        atom_types: torch.Tensor,
+        energy_weights: torch.Tensor | None = None,
+    ) -> EnergyDerivatives:
+        """Energies and the gradients of sum_i w_i E_i, each with one property or one for each member of an ensemble."""
+        values = self.compute(state, neighbors, atom_types, energy_weights)
+        return EnergyDerivatives(
+            values["energy"][:, None],
+            values["atomic_energy"][:, None] if "atomic_energy" in values else None,
+            -values["forces"][..., None],
+            -values["virial"][..., None],
+        )
+
+    def values(self, name: str, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor) -> torch.Tensor:
+        """A quantity of `shoal.contract.STANDARD` that is no energy, its rows those of atoms where it can have them.
+
+        Shape (rows, *components, P), as `compute` returns it or without the last axis.
+        """
+        if name == "heat_flux":
+            return heat_flux(self, state, neighbors, atom_types)[..., None]
+        values = self.compute(state, neighbors, atom_types)[name]
+        return values[..., None] if values.dim() == 1 + len(STANDARD[name].components) else values
+
+    def potential_heat_flux(self, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor) -> torch.Tensor:
+        """sum_ij (r_i - r_j) (dE_i/dr_j . v_j), (S, 3) eV A/fs."""
+        return unfolded_flux(self, state, atom_types)
 
     def variant(self, name: str) -> Potential:
         """The potential that gives a quantity or its variant `energy/<name>`."""
@@ -155,6 +197,13 @@ class Potential(nn.Module, ABC):
         return exact, neighbors, types
 
 
+EAGER = {
+    "energy": Support(explicit_gradients=BOTH, differentiable=True),
+    "heat_flux": Support(sample_kinds=("system",), selected_atoms=False),
+}
+"""What the labelled face gives of any function of edge vectors."""
+
+
 class ShortRangePotential(Potential):
     """A potential that is a function of edge vectors; it writes `atomic_energies` and nothing else."""
 
@@ -170,12 +219,18 @@ class ShortRangePotential(Potential):
         return self.cutoff
 
     @property
+    def hops(self) -> int | None:
+        """Edges between an atom and the farthest it feels; None if unknown."""
+        return 1 if self.strictly_local else None
+
+    @property
     def capabilities(self) -> Capabilities:
         return Capabilities(
             outputs=tuple(QUANTITIES),
-            quantities={"energy": Support(differentiable=True)},
+            quantities=EAGER,
             atomic_types=self.type_names,
             interaction_range=self.interaction_range,
+            hops=self.hops,
             strictly_local=self.strictly_local,
             truncation=self.truncation,
         )
@@ -202,13 +257,16 @@ class ShortRangePotential(Potential):
             create_graph=create_graph,
         )
 
-    def atomic_values(
-        self, name: str, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor
-    ) -> torch.Tensor:
-        if name != "energy":
-            return super().atomic_values(name, state, neighbors, atom_types)
+    def energies(self, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor) -> torch.Tensor:
         vectors = neighbors.edge_vectors(state.positions, state.cell)
         return self.atomic_energies(_graph(vectors, state, neighbors, atom_types))[:, None]
+
+    def potential_heat_flux(self, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor) -> torch.Tensor:
+        if not self.strictly_local:
+            return super().potential_heat_flux(state, neighbors, atom_types)
+        vectors = neighbors.edge_vectors(state.positions, state.cell)
+        _, _, gradient = edge_gradient(lambda r: self.atomic_energies(_graph(r, state, neighbors, atom_types)), vectors)
+        return split_flux(vectors, gradient, neighbors.edge_index, state)
 
 
 def _graph(vectors: torch.Tensor, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor) -> Graph:

@@ -37,6 +37,10 @@ class LearnedPotential(ShortRangePotential):
         self.species_map = species_map
         self.strictly_local = self.model.strictly_local
 
+    @property
+    def hops(self) -> int:
+        return self.model.hops
+
     @classmethod
     def from_package(cls, package: Package | str | Path) -> LearnedPotential:
         """Build the model of a `.shoal` package. Raises ModelFileError."""
