@@ -2,6 +2,8 @@
 
 from shoal.conformance.check import Check as Check
 from shoal.conformance.checks import CHECKS as CHECKS
+from shoal.conformance.labels import Fault as Fault
+from shoal.conformance.labels import check_labels as check_labels
 from shoal.conformance.run import check as check
 from shoal.conformance.verdicts import Finding as Finding
 from shoal.conformance.verdicts import Report as Report

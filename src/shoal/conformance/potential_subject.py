@@ -5,20 +5,21 @@ N atoms, S systems.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from shoal.conformance.subject import Malformed, Species, Subject, Values
-from shoal.contract import QUANTITIES
+from shoal.contract import QUANTITIES, OutputRequest
 from shoal.neighbors import NeighborList, neighbor_list
 from shoal.potentials import Potential
 from shoal.state import SimState, TypeMap
 
 if TYPE_CHECKING:
     from ase import Atoms
+    from metatensor.torch import Labels, TensorMap
 
 _NATIVE = ("energy", "forces", "stress", "virial", "atomic_energy")
 
@@ -48,8 +49,10 @@ class PotentialSubject(Subject):
         state = self.pack(structures)
         return unpack(self.run(state), [len(atoms) for atoms in structures])
 
-    def pack(self, structures: Sequence[Atoms], dtype: torch.dtype = torch.float64) -> SimState:
-        """One state on the potential's device."""
+    def pack(
+        self, structures: Sequence[Atoms], dtype: torch.dtype = torch.float64, *, with_velocities: bool = False
+    ) -> SimState:
+        """One state on the potential's device; velocities of a few times 0.01 A/fs for what needs them."""
         rows = {
             "positions": torch.tensor(_joined([a.positions for a in structures], (0, 3)), dtype=dtype),
             "atomic_numbers": torch.tensor(_joined([a.numbers for a in structures], (0,)), dtype=torch.int64),
@@ -58,6 +61,9 @@ class PotentialSubject(Subject):
         labels = [a.arrays.get("type_label", np.full(len(a), "")) for a in structures]
         labelled = any(label.any() for label in labels)
         device = self.potential.device
+        if with_velocities:
+            speeds = np.random.default_rng(8).normal(0, 0.02, rows["positions"].shape)
+            rows["velocities"] = torch.tensor(speeds, dtype=dtype)
         return SimState.build(
             **{name: value.to(device) for name, value in rows.items()},
             n_atoms=[len(a) for a in structures],
@@ -67,12 +73,25 @@ class PotentialSubject(Subject):
         )
 
     def run(
-        self, state: SimState, neighbors: NeighborList | None = None, outputs: Iterable[str] | None = None
+        self,
+        state: SimState,
+        neighbors: NeighborList | None = None,
+        outputs: Iterable[str] | None = None,
+        weights: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
         """The potential's own answer for a state."""
         types = self.type_map(state)
         pairs = neighbor_list(state, self.cutoff) if neighbors is None else neighbors
-        return self.potential(state, pairs, self.outputs if outputs is None else outputs, atom_types=types)
+        asked = self.outputs if outputs is None else outputs
+        return self.potential(state, pairs, asked, atom_types=types, energy_weights=weights)
+
+    def outputs_of(
+        self, state: SimState, requests: Mapping[str, OutputRequest], selected_atoms: Labels | None = None
+    ) -> dict[str, TensorMap]:
+        """The potential's labelled answer for a state."""
+        types = self.type_map(state)
+        pairs = neighbor_list(state, self.cutoff)
+        return self.potential.outputs(state, requests, selected_atoms, neighbors=pairs, atom_types=types)
 
 
 def unpack(results: dict[str, torch.Tensor], sizes: Sequence[int]) -> list[Values]:

@@ -45,7 +45,7 @@ def _run(lab: Lab, tally: Tally) -> None:
 CHECK = Check(
     number=16,
     name="isolated atom and dimers",
-    law="A lone atom has a finite energy and no force; two atoms have finite values at every distance, along their axis.",
+    law="A lone atom has a finite energy and no force; two have finite values at any distance, along their axis.",
     meaning="Gases, desorbing atoms and first steps from poor structures end in NaN.",
     run=_run,
 )

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from shoal.conformance.check import Check
+from shoal.conformance.gradients import explicit, implicit
 from shoal.conformance.lab import Lab
 from shoal.conformance.tally import Tally
 
 
 def _run(lab: Lab, tally: Tally) -> None:
     lab.require("forces")
+    tolerance = lab.tolerance("differences")
     excuse = "" if lab.subject.conservative else "the forces are declared as not conservative"
-    for name, _, values in lab.each():
+    for name, atoms, values in lab.each():
         slopes = lab.moved(name)
         forces = values["forces"].reshape(-1)[slopes.rows]
-        tally.compare(name, forces, -slopes.energy, lab.tolerance("differences"), declared=excuse)
+        tally.compare(name, forces, -slopes.energy, tolerance, declared=excuse)
+        if slopes.atomic_energy is not None:
+            for what, stored, members in explicit(lab, "positions", atoms):
+                found = stored.reshape(len(stored), -1)[:, slopes.rows]
+                tally.compare(f"{name}, {what}", found, members @ slopes.atomic_energy.T, tolerance)
+        passed = implicit(lab, atoms)
+        if passed is not None:
+            tally.compare(f"{name}, autograd", passed[0].reshape(-1)[slopes.rows], slopes.energy, tolerance)
 
 
 CHECK = Check(
     number=6,
     name="positions gradient",
-    law="Forces are minus the slope of the energy in the positions, by central differences of the energy.",
+    law="Forces, explicit gradients and autograd give the slope of the energy in positions, by central differences.",
     meaning="Relaxations end at the wrong place, and MD neither conserves energy nor samples the right ensemble.",
     run=_run,
 )

@@ -64,7 +64,7 @@ def _paths(lab: Lab) -> list[Path]:
 
     def leaving(r: float) -> Atoms:
         moved = probe.copy()
-        moved.positions[0] = middle + [edge - middle[0] + r, 0.13, -0.21]
+        moved.positions[0] = (edge + r, middle[1] + 0.13, middle[2] - 0.21)
         return molecule + moved
 
     extent = float(np.ptp(molecule.positions[:, 0]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from shoal.conformance.check import Check
+from shoal.conformance.gradients import explicit, implicit
 from shoal.conformance.lab import Lab
 from shoal.conformance.tally import Tally
 
@@ -16,17 +17,21 @@ def _run(lab: Lab, tally: Tally) -> None:
     for name, atoms, values in lab.each():
         if "strain_gradient" not in values:
             continue
-        slope = lab.strained(name).energy.reshape(3, 3)
+        slopes = lab.strained(name)
+        slope = slopes.energy.reshape(3, 3)
         tally.compare(f"{name}, virial", values["strain_gradient"], slope, tolerance, declared=excuse)
         volume = abs(np.linalg.det(atoms.cell.array))
         if volume and "stress" in values:
-            tally.compare(
-                f"{name}, stress times volume",
-                values["stress"] * volume,
-                slope,
-                tolerance,
-                declared=excuse,
-            )
+            tally.compare(f"{name}, stress times volume", values["stress"] * volume, slope, tolerance, declared=excuse)
+        if slopes.atomic_energy is not None:
+            for what, stored, members in explicit(lab, "strain", atoms):
+                expected = (members @ slopes.atomic_energy.T).reshape(-1, 3, 3)
+                turned = bool(np.allclose(stored, expected.transpose(0, 2, 1), rtol=0, atol=tolerance))
+                rule = "S5" if turned else ""  # right but for the convention of which axis comes first
+                tally.compare(f"{name}, {what}", stored, expected, tolerance, rule=rule)
+        passed = implicit(lab, atoms)
+        if passed is not None:
+            tally.compare(f"{name}, autograd to positions and cell", passed[1], slope, tolerance)
 
 
 CHECK = Check(
