@@ -96,8 +96,11 @@ def _crystal(species: Sequence[Species], spacing: float) -> Atoms:
 def _spacing(subject: Subject, species: Sequence[Species]) -> float:
     bond = 2 * max(radius(s) for s in species)
     spacings = [d for d in bond * SCALES if d <= 0.75 * subject.cutoff] or [0.6 * subject.cutoff]
-    found = subject.evaluate([_crystal(species, d) for d in spacings])
-    energies = np.array([float(values["energy"]) for values in found])
+    try:
+        found = subject.evaluate([_crystal(species, d) for d in spacings])
+        energies = np.array([float(values["energy"]) for values in found])
+    except Exception:  # whatever is wrong with the model, a check will say it
+        return float(min(1.1 * bond, 0.6 * subject.cutoff))
     return float(spacings[int(np.argmin(np.where(np.isfinite(energies), energies, np.inf)))])
 
 

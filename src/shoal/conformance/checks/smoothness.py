@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 UNKNOWN_REACH = 10.0
 NARROWEST = 1e-9
 N_INTERVALS = 64
+ROUNDS_FOR_ALL = 7
+MOST_SUSPICIOUS = 8
 
 
 class Path(NamedTuple):
@@ -38,12 +40,11 @@ def _run(lab: Lab, tally: Tally) -> None:
     excuse = f"truncation: {truncation}" if truncation in ("none", "shift") else ""
     tolerance = lab.tolerance("jump")
     for path in _paths(lab):
-        places, energy, force = _largest_jumps(lab, path)
-        worst = int(np.argmax(energy))
-        what = f"{path.name} at {places[worst]:.4f} A, energy"
-        tally.add(what, float(energy[worst]), tolerance, declared=excuse if truncation == "none" else "")
-        worst = int(np.argmax(force))
-        tally.add(f"{path.name} at {places[worst]:.4f} A, forces", float(force[worst]), tolerance, declared=excuse)
+        place, size = _largest_jumps(lab, path, 0)
+        what = f"{path.name} at {place:.4f} A, energy"
+        tally.add(what, size, tolerance, declared=excuse if truncation == "none" else "")
+        place, size = _largest_jumps(lab, path, 1)
+        tally.add(f"{path.name} at {place:.4f} A, forces", size, tolerance, declared=excuse)
 
 
 def _paths(lab: Lab) -> list[Path]:
@@ -73,31 +74,37 @@ def _paths(lab: Lab) -> list[Path]:
     return paths[-2:] if lab.fast else paths
 
 
-def _largest_jumps(lab: Lab, path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Places, and what is left of the change in energy and forces in intervals halved towards the larger change.
+def _largest_jumps(lab: Lab, path: Path, guide: int) -> tuple[float, float]:
+    """The place A and the size of the largest jump of the energy (`guide` 0) or the forces (1).
 
-    In a smooth function both halves of a short interval change alike, so that the halving follows a jump of any size.
-    The change in energy is measured against that which the forces account for.
+    Intervals are halved towards the larger change: in a smooth function both halves of a short interval change alike,
+    so that the halving follows a jump of any size. After some rounds only the intervals are kept whose halves differ
+    most. The change of the energy is that which the forces do not account for.
     """
     grid = np.linspace(path.start, path.end, N_INTERVALS // (2 if lab.fast else 1) + 1)
     cutoff = lab.subject.cutoff
     if path.start < cutoff - 1e-4 and cutoff + 1e-4 < path.end:
         grid = np.sort(np.append(grid, [cutoff - 1e-4, cutoff + 1e-4]))
-    energy, force = _along(lab, path, grid)
-    left = (grid[:-1], energy[:-1], force[:-1])
-    right = (grid[1:], energy[1:], force[1:])
+    points = (grid, *_along(lab, path, grid))
+    left, right = tuple(p[:-1] for p in points), tuple(p[1:] for p in points)
+    n_rounds = 0
     while (right[0] - left[0]).max() > NARROWEST:
         middle = (left[0] + right[0]) / 2
         between = (middle, *_along(lab, path, middle))
-        first, second = _changes(left, between), _changes(between, right)
-        in_first = np.maximum(*first) >= np.maximum(*second)
-        right = _chosen(in_first, between, right)
-        left = _chosen(in_first, left, between)
-    jumps = _changes(left, right)
-    return left[0], jumps[0], jumps[1]
+        first, second = _changes(left, between)[guide], _changes(between, right)[guide]
+        right = _chosen(first >= second, between, right)
+        left = _chosen(first >= second, left, between)
+        n_rounds += 1
+        if n_rounds == ROUNDS_FOR_ALL:
+            kept = np.argsort(-np.abs(first - second), kind="stable")[:MOST_SUSPICIOUS]
+            left, right = tuple(p[kept] for p in left), tuple(p[kept] for p in right)
+    jumps = _changes(left, right)[guide]
+    worst = int(np.argmax(np.where(np.isnan(jumps), np.inf, jumps)))
+    return float(left[0][worst]), float(jumps[worst])
 
 
-Points = tuple[np.ndarray, np.ndarray, np.ndarray]
+Points = tuple[np.ndarray, ...]
+"""Places (R,), energies (R,), forces (R, F)."""
 
 
 def _along(lab: Lab, path: Path, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import random
 import warnings
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,8 +15,12 @@ import torch
 from shoal.conformance.check import Check
 from shoal.conformance.lab import Lab
 from shoal.conformance.potential_subject import PotentialSubject
+from shoal.conformance.subject import Subject
 from shoal.conformance.tally import Tally
 from shoal.neighbors import neighbor_list
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 GLOBALS: dict[str, Callable[[], Any]] = {
     "torch's generator": lambda: torch.get_rng_state().tolist(),
@@ -36,8 +41,32 @@ GLOBALS: dict[str, Callable[[], Any]] = {
 def _run(lab: Lab, tally: Tally) -> None:
     atoms = lab.structures["triclinic"]
     lab.values("triclinic")  # what is imported at a first call may do as it likes
-    before = {name: look() for name, look in GLOBALS.items()}
-    subject = lab.subject
+    with _other_generators():
+        before = {name: look() for name, look in GLOBALS.items()}
+        try:
+            _inputs_kept(lab.subject, atoms, tally)
+            after = {name: look() for name, look in GLOBALS.items()}
+        finally:
+            torch.set_grad_enabled(before["the grad mode"])
+            torch.set_default_dtype(before["the default dtype"])
+    for name, value in before.items():
+        tally.require(f"{name} is as before", after[name] == value)
+
+
+@contextmanager
+def _other_generators() -> Iterator[None]:
+    """Generators in a state that no call has left behind, and then as they were: seeding anew would not show else."""
+    ours = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
+    torch.manual_seed(52_837), np.random.seed(52_837), random.seed(52_837)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        torch.set_rng_state(ours[0])
+        np.random.set_state(ours[1])  # noqa: NPY002
+        random.setstate(ours[2])
+
+
+def _inputs_kept(subject: Subject, atoms: Atoms, tally: Tally) -> None:
     if isinstance(subject, PotentialSubject):
         state = subject.pack([atoms])
         neighbors = neighbor_list(state, subject.cutoff)
@@ -61,8 +90,6 @@ def _run(lab: Lab, tally: Tally) -> None:
         subject.evaluate([atoms])
         same = np.array_equal(copy.positions, atoms.positions) and np.array_equal(copy.cell.array, atoms.cell.array)
         tally.require("positions and cell are as they were", same)
-    for name, look in GLOBALS.items():
-        tally.require(f"{name} is as before", look() == before[name])
 
 
 CHECK = Check(
