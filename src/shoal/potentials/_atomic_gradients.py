@@ -35,9 +35,17 @@ class AtomicGradients(NamedTuple):
 
 
 def atomic_gradients(
-    potential: Potential, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor, chosen: torch.Tensor
+    potential: Potential,
+    state: SimState,
+    neighbors: NeighborList,
+    atom_types: torch.Tensor,
+    chosen: torch.Tensor,
+    *,
+    each: bool = False,
 ) -> AtomicGradients:
     """dE_i/dr_j (eV/A) and dE_i/d(strain) (eV) of the chosen atoms (R,), atoms j that are not felt left out.
+
+    `each`: of each member of an ensemble, else of their mean.
 
     Each receptive field is a system of a new batch, of which one call differentiates the central atoms' energies
     together. Where layers are many and systems small the fields are whole systems and their evaluation is the larger
@@ -47,9 +55,11 @@ def atomic_gradients(
     parts = []
     for first, fields in _chunks(state, neighbors, chosen, hops):
         if not parts and _rounds_are_cheaper(potential, state, neighbors, chosen, fields):
-            return _by_rounds(potential, state, neighbors, atom_types, chosen)
+            return _by_rounds(potential, state, neighbors, atom_types, chosen, each)
         weights = fields.state.positions.new_zeros(fields.state.n_atoms).index_fill(0, fields.centre, 1.0)
-        found = potential.energy_derivatives(fields.state, fields.neighbors, atom_types[fields.atom], weights)
+        found = potential.energy_derivatives(
+            fields.state, fields.neighbors, atom_types[fields.atom], weights, each=each
+        )
         parts.append(
             AtomicGradients(
                 fields.state.system_index + first, fields.atom, found.positions_gradient, found.strain_gradient
@@ -81,7 +91,12 @@ def _rounds_are_cheaper(
 
 
 def _by_rounds(
-    potential: Potential, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor, chosen: torch.Tensor
+    potential: Potential,
+    state: SimState,
+    neighbors: NeighborList,
+    atom_types: torch.Tensor,
+    chosen: torch.Tensor,
+    each: bool,
 ) -> AtomicGradients:
     """One evaluation, then a backward pass for one chosen atom of every system at a time: no atom feels two systems."""
     system = state.system_index[chosen]
@@ -99,6 +114,7 @@ def _by_rounds(
             cell=state.cell.detach() @ deformation,
         )
         energies = potential.energies(deformed, neighbors, atom_types)
+        energies = energies if each else energies.mean(dim=1, keepdim=True)
     parts = []
     for turn in range(int(counts.max())):
         rows = (place == turn).nonzero()[:, 0]

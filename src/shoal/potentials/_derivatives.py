@@ -31,28 +31,37 @@ def energy_and_derivatives(
     (N,) differentiates sum_i w_i E_i instead of the energy (energies themselves are not weighted). Gradients are
     taken in any grad mode; `create_graph` keeps the results differentiable in the parameters, for training.
     """
-    atomic, vectors, gradient = edge_gradient(atomic_energies, edge_vectors, energy_weights, create_graph)
-    return quantities(atomic, vectors, gradient, edge_index, system_index, cell)
+    atomic, vectors, (gradient,) = edge_gradients(
+        lambda r: atomic_energies(r)[:, None], edge_vectors, energy_weights, create_graph=create_graph
+    )
+    return quantities(atomic[:, 0], vectors, gradient, edge_index, system_index, cell)
 
 
-def edge_gradient(
+def edge_gradients(
     atomic_energies: Callable[[torch.Tensor], torch.Tensor],
     edge_vectors: torch.Tensor,
     energy_weights: torch.Tensor | None = None,
+    *,
     create_graph: bool = False,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Atomic energies (N,), edge vectors (E, 3) without a graph, and the gradient in them (E, 3).
+    each: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
+    """Atomic energies (N, P), edge vectors (E, 3) without a graph, and gradients in them, (E, 3) each.
 
-    Arguments as those of `energy_and_derivatives`.
+    `atomic_energies` gives P properties, the members of a committee or one. `each`: one gradient for each of them,
+    else the one of their mean. Other arguments as those of `energy_and_derivatives`.
     """
     if torch.is_inference_mode_enabled():
         raise InputError("torch.inference_mode() takes no gradients, so there are no forces: use torch.no_grad()")
     vectors = edge_vectors.detach().requires_grad_(True)
     with torch.enable_grad():
         atomic = atomic_energies(vectors)
-        total = atomic.sum() if energy_weights is None else (atomic * energy_weights).sum()
-        (gradient,) = torch.autograd.grad(total, vectors, create_graph=create_graph)
-    return atomic if create_graph else atomic.detach(), vectors.detach(), gradient
+        totals = (atomic if energy_weights is None else atomic * energy_weights[:, None]).sum(0)
+        targets = list(totals.unbind(0)) if each else [totals.mean()]
+        gradients = [
+            torch.autograd.grad(target, vectors, create_graph=create_graph, retain_graph=create_graph or k > 0)[0]
+            for k, target in reversed(list(enumerate(targets)))
+        ][::-1]
+    return atomic if create_graph else atomic.detach(), vectors.detach(), gradients
 
 
 def quantities(
@@ -68,11 +77,11 @@ def quantities(
     atomic_energy (N,) and energy (S,) eV, forces (N, 3) eV/A, stress (S, 3, 3) eV/A^3 (NaN where the cell has no
     volume) and virial (S, 3, 3) eV, in the dtype of what they are made from.
     """
-    strain_gradient = _strain_gradient(vectors, gradient, edge_index, system_index, cell.shape[0])
+    strain_gradient = edge_strain_gradient(vectors, gradient, edge_index, system_index, cell.shape[0])
     return {
         "atomic_energy": atomic,
         "energy": system_energies(atomic, system_index, cell.shape[0]),
-        "forces": _forces(gradient, edge_index, system_index.shape[0]),
+        "forces": edge_forces(gradient, edge_index, system_index.shape[0]),
         "stress": stress(strain_gradient, cell),
         "virial": -strain_gradient,
     }
@@ -113,18 +122,19 @@ def system_energies(atomic: torch.Tensor, system_index: torch.Tensor, n_systems:
     return segment_sum(torch.stack((whole, atomic - whole), dim=1), system_index, n_systems).sum(1)
 
 
-def _forces(gradient: torch.Tensor, edge_index: torch.Tensor, n_atoms: int) -> torch.Tensor:
+def edge_forces(gradient: torch.Tensor, edge_index: torch.Tensor, n_atoms: int) -> torch.Tensor:
+    """Forces (N, 3) from the gradient in the edge vectors (E, 3)."""
     return segment_sum(gradient, edge_index[0], n_atoms) - segment_sum(gradient, edge_index[1], n_atoms)
 
 
-def _strain_gradient(
+def edge_strain_gradient(
     vectors: torch.Tensor,
     gradient: torch.Tensor,
     edge_index: torch.Tensor,
     system_index: torch.Tensor,
     n_systems: int,
 ) -> torch.Tensor:
-    """(S, 3, 3): summed per atom first, so that the long sum over a system has short terms."""
+    """dE/d(strain) (S, 3, 3): summed per atom first, so that the long sum over a system has short terms."""
     outer = (vectors[:, :, None] * gradient[:, None, :]).reshape(-1, 9)
     per_atom = segment_sum(outer, edge_index[0], system_index.shape[0])
     return segment_sum(per_atom, system_index, n_systems).reshape(-1, 3, 3)

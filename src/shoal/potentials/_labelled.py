@@ -6,7 +6,7 @@ N atoms, S systems, R rows of the values, P properties.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -47,6 +47,16 @@ class Frame:
             return None
         return self.state.positions.new_zeros(self.state.n_atoms).index_fill(0, self.rows.index, 1.0)
 
+    @cached_property
+    def every(self) -> Rows:
+        """All atoms, whether they count or not."""
+        return Rows.all_of(self.state) if self.selected else self.rows
+
+    def as_for(self, potential: Potential) -> Frame:
+        """The same with the pairs within the cutoff of another potential."""
+        _, neighbors, _ = potential._prepared(self.state, self.neighbors, self.atom_types)
+        return replace(self, neighbors=neighbors)
+
     def sum(self, atomic: torch.Tensor, exact: bool) -> torch.Tensor:
         """(S, ...) from (N, ...), of the atoms that count."""
         if self.weights is not None:
@@ -71,16 +81,18 @@ def labelled_outputs(
     """
     for name, request in requests.items():
         check_supported(potential, name, request, frame.state, frame.selected)
+    each = any(standard(name).name == "energy_ensemble" and r.explicit_gradients for name, r in requests.items())
     energies: dict[int, _Energies] = {}
     out = {}
     for name, request in requests.items():
         quantity, served = standard(name), potential.variant(name)
+        own = frame if served is potential else frame.as_for(served)
         factor = unit_factor(quantity.unit, request.unit or quantity.unit)
         if quantity.name.startswith("energy"):
-            found = energies.setdefault(id(served), _Energies(served, frame))
+            found = energies.setdefault(id(served), _Energies(served, own, each))
             values, gradients = found.answer(quantity, request)
         else:
-            values, gradients = _others(served, quantity, request.sample_kind == "atom", frame), {}
+            values, gradients = _others(served, quantity, request.sample_kind == "atom", own), {}
         values = values if quantity.exact else values.to(dtype)
         per_length = unit_factor(request.length_unit, "A")
         # products make new tensors: never a buffer, never one that another output holds
@@ -107,34 +119,36 @@ def _others(potential: Potential, quantity: Standard, per_atom: bool, frame: Fra
 class _Energies:
     """Energies of a potential, its ensemble where it has one, and what follows from them: computed once a call."""
 
-    def __init__(self, potential: Potential, frame: Frame) -> None:
-        self.potential, self.frame = potential, frame
+    def __init__(self, potential: Potential, frame: Frame, each: bool) -> None:
+        """`each`: gradients are asked for of each member of the ensemble."""
+        self.potential, self.frame, self.each = potential, frame, each
 
     def answer(self, quantity: Standard, request: OutputRequest) -> tuple[torch.Tensor, Gradients]:
-        per_atom = request.sample_kind == "atom"
-        whole = not per_atom and "atom" not in self.potential.capabilities.quantities["energy"].sample_kinds
+        """Values (R, P) and gradients of one request."""
+        per_atom, asked = request.sample_kind == "atom", request.explicit_gradients
         if per_atom:
-            members, derived = self._atomic(request)[self.frame.rows.index], self._of_atoms
-        elif whole:
-            members, derived = self._native.energy, self._of_systems
+            members, gradients = self._atomic(False)[self.frame.rows.index], self._of_atoms(asked)
+        elif "atom" in self.potential.capabilities.quantities["energy"].sample_kinds:
+            members, gradients = self.frame.sum(self._atomic(bool(asked)), exact=True), self._of_systems(asked)
         else:
-            members, derived = self.frame.sum(self._atomic(request), exact=True), self._of_systems
-        gradients = derived(request.explicit_gradients)
-        if quantity.name == "energy_uncertainty":
-            return members.std(dim=-1, keepdim=True), {}
+            members, gradients = self._native.energy, self._of_systems(asked)
         if quantity.name == "energy_ensemble":
             return members, gradients
+        if quantity.name == "energy_uncertainty":
+            return members.std(dim=-1, keepdim=True), {}
         means = {name: (rows, slope.mean(dim=-1, keepdim=True)) for name, (rows, slope) in gradients.items()}
         return members.mean(dim=-1, keepdim=True), means
 
-    def _atomic(self, request: OutputRequest) -> torch.Tensor:
-        """(N, P); from the same pass as gradients per system, unless the caller differentiates."""
+    def _atomic(self, differentiated: bool) -> torch.Tensor:
+        """(N, P); from the pass that gives the gradients too, unless the caller differentiates."""
         state = self.frame.state
         leaves = (state.positions, state.cell, *self.potential.parameters())
         attached = torch.is_grad_enabled() and any(leaf.requires_grad for leaf in leaves)
-        if attached or not (request.explicit_gradients and request.sample_kind == "system"):
+        if attached or not differentiated:
             return self._attached
-        return self._native.atomic_energy
+        native = self._native.atomic_energy
+        assert native is not None
+        return native
 
     @cached_property
     def _attached(self) -> torch.Tensor:
@@ -142,35 +156,32 @@ class _Energies:
 
     @cached_property
     def _native(self) -> EnergyDerivatives:
-        frame = self.frame
-        return self.potential.energy_derivatives(frame.state, frame.neighbors, frame.atom_types, frame.weights)
+        f = self.frame
+        return self.potential.energy_derivatives(f.state, f.neighbors, f.atom_types, f.weights, each=self.each)
 
     @cached_property
     def _rows(self) -> AtomicGradients:
-        frame = self.frame
-        return atomic_gradients(self.potential, frame.state, frame.neighbors, frame.atom_types, frame.rows.index)
+        f = self.frame
+        return atomic_gradients(self.potential, f.state, f.neighbors, f.atom_types, f.rows.index, each=self.each)
 
-    def _of_systems(self, gradients: tuple[str, ...]) -> Gradients:
-        state = self.frame.state
-        every = Rows.all_of(state)
+    def _of_systems(self, names: tuple[str, ...]) -> Gradients:
+        every = self.frame.every
         found: Gradients = {}
-        for name in gradients:
-            if name == "positions":
-                samples = torch.stack([every.system, every.system, every.atom], 1)
-                found[name] = (samples, self._native.positions_gradient)
-            else:
-                found[name] = (self.frame.samples(per_atom=False), self._native.strain_gradient)
-        return found
+        if "positions" in names:
+            samples = torch.stack([every.system, every.system, every.atom], 1)
+            found["positions"] = (samples, self._native.positions_gradient)
+        if "strain" in names:
+            found["strain"] = (self.frame.samples(per_atom=False), self._native.strain_gradient)
+        return {name: found[name] for name in names}
 
-    def _of_atoms(self, gradients: tuple[str, ...]) -> Gradients:
-        state = self.frame.state
-        every = Rows.all_of(state)
+    def _of_atoms(self, names: tuple[str, ...]) -> Gradients:
+        every = self.frame.every
         found: Gradients = {}
-        for name in gradients:
-            rows = self._rows
-            if name == "positions":
-                samples = torch.stack([rows.row, every.system[rows.atom], every.atom[rows.atom]], 1)
-                found[name] = (samples, rows.positions)
-            else:
-                found[name] = (torch.arange(len(rows.strain), device=state.device)[:, None], rows.strain)
-        return found
+        if "positions" in names:
+            moved = self._rows.atom
+            samples = torch.stack([self._rows.row, every.system[moved], every.atom[moved]], 1)
+            found["positions"] = (samples, self._rows.positions)
+        if "strain" in names:
+            slopes = self._rows.strain
+            found["strain"] = (torch.arange(len(slopes), device=slopes.device)[:, None], slopes)
+        return {name: found[name] for name in names}

@@ -26,7 +26,13 @@ from shoal.contract import (
 from shoal.contract.labels import Rows
 from shoal.errors import InputError
 from shoal.neighbors import NeighborList, neighbor_list
-from shoal.potentials._derivatives import edge_gradient, energy_and_derivatives
+from shoal.potentials._derivatives import (
+    edge_forces,
+    edge_gradients,
+    edge_strain_gradient,
+    energy_and_derivatives,
+    system_energies,
+)
 from shoal.potentials._heat_flux import heat_flux, split_flux, unfolded_flux
 from shoal.potentials._labelled import Frame, labelled_outputs
 from shoal.potentials.graph import Graph
@@ -37,7 +43,10 @@ if TYPE_CHECKING:
 
 
 class EnergyDerivatives(NamedTuple):
-    """energy (S, P) and atomic_energy (N, P) eV, None without such; gradients (N, 3, P) eV/A and (S, 3, 3, P) eV."""
+    """energy (S, P) and atomic_energy (N, P) eV, None without such; gradients (N, 3, Q) eV/A and (S, 3, 3, Q) eV.
+
+    Q is 1, or P where the gradients of each property are asked for.
+    """
 
     energy: torch.Tensor
     atomic_energy: torch.Tensor | None
@@ -145,8 +154,10 @@ class Potential(nn.Module, ABC):
         neighbors: NeighborList,
         atom_types: torch.Tensor,
         energy_weights: torch.Tensor | None = None,
+        *,
+        each: bool = False,
     ) -> EnergyDerivatives:
-        """Energies and the gradients of sum_i w_i E_i, each with one property or one for each member of an ensemble."""
+        """Energies by each member of an ensemble, and the gradients of sum_i w_i E_i: of each, or of their mean."""
         values = self.compute(state, neighbors, atom_types, energy_weights)
         return EnergyDerivatives(
             values["energy"][:, None],
@@ -214,6 +225,10 @@ class ShortRangePotential(Potential):
     def atomic_energies(self, graph: Graph) -> torch.Tensor:
         """Energy of each atom (N,) float64 eV; edges longer than the cutoff contribute nothing."""
 
+    def member_energies(self, graph: Graph) -> torch.Tensor:
+        """(N, P): by each member where there are several; their mean is `atomic_energies`."""
+        return self.atomic_energies(graph)[:, None]
+
     @property
     def interaction_range(self) -> float:
         return self.cutoff
@@ -244,12 +259,10 @@ class ShortRangePotential(Potential):
         *,
         create_graph: bool = False,
     ) -> dict[str, torch.Tensor]:
-        def atomic_energies(edge_vectors: torch.Tensor) -> torch.Tensor:
-            return self.atomic_energies(_graph(edge_vectors, state, neighbors, atom_types))
-
+        graph = graph_of(state, neighbors, atom_types)
         return energy_and_derivatives(
-            atomic_energies,
-            neighbors.edge_vectors(state.positions, state.cell),
+            lambda r: self.atomic_energies(graph.with_edges(r)),
+            graph.edge_vectors,
             neighbors.edge_index,
             state.system_index,
             state.cell,
@@ -258,20 +271,43 @@ class ShortRangePotential(Potential):
         )
 
     def energies(self, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor) -> torch.Tensor:
-        vectors = neighbors.edge_vectors(state.positions, state.cell)
-        return self.atomic_energies(_graph(vectors, state, neighbors, atom_types))[:, None]
+        return self.member_energies(graph_of(state, neighbors, atom_types))
+
+    def energy_derivatives(
+        self,
+        state: SimState,
+        neighbors: NeighborList,
+        atom_types: torch.Tensor,
+        energy_weights: torch.Tensor | None = None,
+        *,
+        each: bool = False,
+    ) -> EnergyDerivatives:
+        graph, index = graph_of(state, neighbors, atom_types), neighbors.edge_index
+        atomic, vectors, gradients = edge_gradients(
+            lambda r: self.member_energies(graph.with_edges(r)), graph.edge_vectors, energy_weights, each=each
+        )
+        strain = [edge_strain_gradient(vectors, g, index, state.system_index, state.n_systems) for g in gradients]
+        return EnergyDerivatives(
+            system_energies(atomic, state.system_index, state.n_systems),
+            atomic,
+            torch.stack([-edge_forces(g, index, state.n_atoms) for g in gradients], dim=-1),
+            torch.stack(strain, dim=-1),
+        )
 
     def potential_heat_flux(self, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor) -> torch.Tensor:
         if not self.strictly_local:
             return super().potential_heat_flux(state, neighbors, atom_types)
-        vectors = neighbors.edge_vectors(state.positions, state.cell)
-        _, _, gradient = edge_gradient(lambda r: self.atomic_energies(_graph(r, state, neighbors, atom_types)), vectors)
+        graph = graph_of(state, neighbors, atom_types)
+        _, vectors, (gradient,) = edge_gradients(
+            lambda r: self.member_energies(graph.with_edges(r)), graph.edge_vectors
+        )
         return split_flux(vectors, gradient, neighbors.edge_index, state)
 
 
-def _graph(vectors: torch.Tensor, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor) -> Graph:
+def graph_of(state: SimState, neighbors: NeighborList, atom_types: torch.Tensor) -> Graph:
+    """The graph of a state; its edge vectors carry the caller's graph in positions and cell."""
     return Graph(
-        edge_vectors=vectors,
+        edge_vectors=neighbors.edge_vectors(state.positions, state.cell),
         edge_index=neighbors.edge_index,
         atom_types=atom_types,
         system_index=state.system_index,

@@ -86,9 +86,11 @@ class Sum(Potential):
         neighbors: NeighborList,
         atom_types: torch.Tensor,
         energy_weights: torch.Tensor | None = None,
+        *,
+        each: bool = False,
     ) -> EnergyDerivatives:
         parts = [
-            term.energy_derivatives(*prepared, energy_weights)
+            term.energy_derivatives(*prepared, energy_weights, each=each)
             for term, prepared in self._each(state, neighbors, atom_types)
         ]
         return EnergyDerivatives(*(reduce(torch.add, values) for values in zip(*parts, strict=True)))
