@@ -159,6 +159,8 @@ class _Parser:
             self.fail("it ends too early")
         word = self.tokens.pop(0)
         if word[0].isdigit():
+            if float(word) == 0:
+                self.fail("it is zero")
             return _unit(float(word))
         if word not in UNITS:
             same = [name for name in UNITS if name.lower() == word.lower()] or difflib.get_close_matches(word, UNITS, 3)
