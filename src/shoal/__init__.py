@@ -7,10 +7,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from shoal import conformance as conformance
     from shoal import contract as contract
     from shoal import io as io
     from shoal import potentials as potentials
     from shoal import units as units
+    from shoal.conformance import check as check
     from shoal.deploy import compile_model as compile_model
     from shoal.deploy import package as package
     from shoal.engine import BatchCalculator as BatchCalculator
@@ -32,6 +34,7 @@ _HOMES = {
     "SimState": "state",
     "Status": "status",
     "TypeMap": "state",
+    "check": "conformance",
     "compile_model": "deploy",
     "concatenate": "state",
     "evaluate": "engine",
@@ -44,6 +47,7 @@ _HOMES = {
 }
 _MODULES = (
     "architectures",
+    "conformance",
     "contract",
     "deploy",
     "engine",

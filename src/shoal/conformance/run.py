@@ -87,6 +87,8 @@ def _judged(finding: Finding, tally: Tally) -> Finding:
     if item is None:
         return replace(finding, verdict=verdict, reason="none of the structures is of use here")
     reason = ""
+    if verdict is Verdict.PASS and not item.tolerance:
+        return replace(finding, verdict=verdict, value=item.value, tolerance=item.tolerance)
     if verdict is Verdict.DECLARED:
         reason = item.declared
     elif verdict is not Verdict.PASS:
