@@ -34,7 +34,7 @@ def check(
     map: MapOption = None,
     device: DeviceOption = None,
 ) -> None:
-    """Hold a model to the output contract: gradients, symmetries, batching, labels, units; exit status 1 if it fails."""
+    """Hold a model to the output contract: gradients, symmetries, batches, labels, units. Exit status 1 if it fails."""
     from shoal.cli._show import as_json, show, species_map
     from shoal.conformance import check as run
     from shoal.io import read

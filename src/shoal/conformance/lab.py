@@ -23,6 +23,7 @@ TOLERANCES = {
     "batch": (1e-12, 1e-5),
     "differences": (1e-6, 1e-3),
     "sum": (1e-10, 1e-5),
+    "unfelt": (1e-12, 1e-6),
     "jump": (1e-7, 5e-5),
     "reference": (1e-10, 5e-5),
 }

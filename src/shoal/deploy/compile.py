@@ -56,8 +56,9 @@ def compile_model(
     `mode`: "aotinductor" writes native code for this processor or GPU (`*.shoal.pt2`), "torchscript" operators that
     any processor runs, slower (`*.shoal.pth`).
     The file is written only if energies, forces and stresses on the package's own structures agree within
-    tolerance, in batches of one, two and many, and if it passes the fast set of `shoal.check`. Raises CompileError, saying what failed and what to do, InputError
-    for an unknown mode, target or ending, ModelFileError for a model that cannot be read.
+    tolerance, in batches of one, two and many, and if it passes the fast set of `shoal.check`. Raises CompileError,
+    saying what failed and what to do, InputError for an unknown mode, target or ending, ModelFileError for a model
+    that cannot be read.
     """
     out, device = Path(out), as_device(device)
     _check_request(out, mode, target, device)

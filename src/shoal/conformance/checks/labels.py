@@ -28,7 +28,7 @@ def _run(lab: Lab, tally: Tally) -> None:
     nothing = atoms_of([], np.zeros((0, 3)))
     named = lab.structures
     batches = {
-        "a batch": [named["molecule"], named["triclinic"], nothing, named["slab"]],
+        "a batch": [named["molecule"], nothing, named["slab"]],
         "one structure": [named["molecule"]],
         "no structures": [],
         "a structure without atoms": [nothing],
@@ -38,10 +38,10 @@ def _run(lab: Lab, tally: Tally) -> None:
             for batch, structures in batches.items():
                 sizes = [len(atoms) for atoms in structures]
                 selections: dict[str, np.ndarray | None] = {"": None}
-                if support.selected_atoms:
+                if support.selected_atoms and batch != "one structure":
                     selections |= {", some atoms": halves(sizes)[0], ", no atoms": np.zeros((0, 2))}
                 for chosen, selection in selections.items():
-                    for asked in {(), gradients}:
+                    for asked in {gradients} if chosen else {(), gradients}:
                         request = OutputRequest(sample_kind=kind, explicit_gradients=asked)
                         what = f"{batch}{chosen}, per {kind}" + (f" with {', '.join(asked)}" if asked else "")
                         _one(subject, tally, what, structures, {name: request}, selection)

@@ -33,7 +33,8 @@ def _run(lab: Lab, tally: Tally) -> None:
             tally.require(f"the uncertainty per {kind} is not negative", bool((spread >= 0).all()))
         if members is not None and spread is not None and members.shape[-1] > 1:
             expected = members.std(-1, ddof=1, keepdims=True)
-            tally.compare(f"uncertainty per {kind}", spread, expected, np.sqrt(tolerance), rule="S")
+            scale = float(np.abs(members).max(initial=0))
+            tally.compare(f"uncertainty per {kind}", spread, expected, tolerance, scale=scale, rule="S")
 
 
 CHECK = Check(
