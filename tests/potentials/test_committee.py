@@ -12,6 +12,7 @@ from tests.potentials.test_explicit_gradients import BOTH, dense, some_atoms
 from tests.potentials.test_potential_laws import _mixed_fcc, structures
 
 import shoal
+from shoal.architectures import AtomicEnergyModel
 from shoal.contract import QUANTITIES, OutputRequest
 from shoal.deploy import package_potential
 from shoal.errors import InputError, ModelFileError, UnsupportedRequestError
@@ -219,3 +220,14 @@ def test_what_does_not_fit_is_refused(scripted_silicon: Path, state: SimState) -
         Committee(["absent.shoal", "other.shoal"])
     with pytest.raises(UnsupportedRequestError, match="energy_ensemble is given by a Committee of packages"):
         member(0).outputs(state, {"energy_ensemble": OutputRequest()})
+
+
+def test_what_members_make_of_the_edges_alone_is_made_once(monkeypatch: pytest.MonkeyPatch, state: SimState) -> None:
+    made = []
+    plain = AtomicEnergyModel.geometry
+    monkeypatch.setattr(AtomicEnergyModel, "geometry", lambda *given: made.append(1) or plain(*given))
+    committee = Committee(COMMITTEES["alike"]())
+    committee(state, neighbor_list(state, committee.cutoff))
+    assert len(made) == 1
+    committee.outputs(state, {"energy_uncertainty": OutputRequest()})
+    assert len(made) == 2

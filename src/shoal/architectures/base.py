@@ -4,7 +4,7 @@ N atoms, E edges, T types.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from typing import Annotated, Any, Literal, Self
 
@@ -194,12 +194,18 @@ class AtomicEnergyModel(nn.Module, ABC):
         cutoffs = self.config.cutoffs_by_types
         return self.config.cutoff, self.config.dtype, None if cutoffs is None else tuple(map(tuple, cutoffs))
 
-    def geometry(self, edge_vectors: Tensor, edge_index: Tensor, atom_types: Tensor) -> EdgeGeometry:
+    def geometry(
+        self,
+        edge_vectors: Tensor,
+        edge_index: Tensor,
+        atom_types: Tensor,
+        seam: Callable[[Tensor], Tensor] | None = None,
+    ) -> EdgeGeometry:
         """Of edge vectors (E, 3) in A, neighbour minus centre."""
         vectors = edge_vectors.to(torch.float64)
         distances = (vectors * vectors).sum(dim=1).sqrt()
         directions = (vectors / distances[:, None]).to(self.config.dtype)
-        return EdgeGeometry(distances, self.edge_cutoffs(distances, edge_index, atom_types), directions)
+        return EdgeGeometry(distances, self.edge_cutoffs(distances, edge_index, atom_types), directions, seam)
 
     def energies(self, geometry: EdgeGeometry, edge_index: Tensor, atom_types: Tensor) -> Tensor:
         """Atomic energies (N,) float64 in eV."""

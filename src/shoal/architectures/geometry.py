@@ -14,25 +14,38 @@ class EdgeGeometry:
     """Lengths and directions of edges, and functions of them that have no trained numbers.
 
     distances (E,) float64 A; x (E,) float64, distances as shares of the cutoff; directions (E, 3) in the model's
-    precision, unit vectors from centre to neighbour.
+    precision, unit vectors from centre to neighbour. All that is handed out passes `seam`, if there is one.
     """
 
-    def __init__(self, distances: Tensor, x: Tensor, directions: Tensor) -> None:
-        self.distances, self.x, self.directions = distances, x, directions
+    def __init__(
+        self, distances: Tensor, x: Tensor, directions: Tensor, seam: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
+        self._given = {"distances": distances, "x": x, "directions": directions}
+        self._seam = seam
         self._made: dict[Hashable, Tensor] = {}
+
+    @property
+    def distances(self) -> Tensor:
+        return self._once("distances", lambda: self._given["distances"])
+
+    @property
+    def x(self) -> Tensor:
+        return self._once("x", lambda: self._given["x"])
 
     def harmonics(self, l_max: int) -> Tensor:
         """(E, (l_max + 1)^2) in the model's precision."""
-        return self._once(l_max, lambda: spherical_harmonics(self.directions, l_max))
+        return self._once(l_max, lambda: spherical_harmonics(self._given["directions"], l_max))
 
     def basis(self, basis: BesselBasis) -> Tensor:
         """(E, K) in the model's precision."""
+        dtype = self._given["directions"].dtype
         if basis.trainable:
-            return basis(self.x).to(self.directions.dtype)
+            return basis(self.x).to(dtype)
         key = (basis.cutoff, len(basis.orders), basis.envelope_p)
-        return self._once(key, lambda: basis(self.x).to(self.directions.dtype))
+        return self._once(key, lambda: basis(self._given["x"]).to(dtype))
 
     def _once(self, key: Hashable, make: Callable[[], Tensor]) -> Tensor:
         if key not in self._made:
-            self._made[key] = make()
+            made = make()
+            self._made[key] = made if self._seam is None else self._seam(made)
         return self._made[key]

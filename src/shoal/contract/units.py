@@ -10,7 +10,7 @@ import difflib
 import re
 from fractions import Fraction
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from shoal.errors import InputError
 
@@ -133,7 +133,7 @@ class _Parser:
             self.tokens.append(match[1])
             place = match.end()
 
-    def fail(self, why: str) -> None:
+    def fail(self, why: str) -> NoReturn:
         raise InputError(f"unit {self.expression!r}: {why}")
 
     def next(self, *wanted: str) -> str:

@@ -52,7 +52,7 @@ def atomic_gradients(
     part: a differentiable potential is then evaluated once and differentiated for one atom of every system at a time.
     """
     hops = potential.capabilities.hops
-    parts = []
+    parts: list[AtomicGradients] = []
     for first, fields in _chunks(state, neighbors, chosen, hops):
         if not parts and _rounds_are_cheaper(potential, state, neighbors, chosen, fields):
             return _by_rounds(potential, state, neighbors, atom_types, chosen, each)
@@ -122,11 +122,11 @@ def _by_rounds(
         row = row_of_system[state.system_index]
         atoms = (row >= 0).nonzero()[:, 0]
         seed = torch.zeros_like(energies[:, 0]).index_fill(0, chosen[rows], 1.0)
-        each = [
+        slopes = [
             torch.autograd.grad(energies[:, p], (positions, strain), seed, retain_graph=True)
             for p in range(energies.shape[1])
         ]
-        moved, strained = (torch.stack(members, dim=-1) for members in zip(*each, strict=True))
+        moved, strained = (torch.stack(members, dim=-1) for members in zip(*slopes, strict=True))
         parts.append((row[atoms], atoms, moved[atoms], rows, strained[system[rows]]))
     row, atom, moved, rows, strained = map(torch.cat, zip(*parts, strict=True))
     by_row = torch.argsort(row, stable=True)

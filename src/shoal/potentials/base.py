@@ -270,6 +270,14 @@ class ShortRangePotential(Potential):
             create_graph=create_graph,
         )
 
+    def edge_gradients(
+        self, graph: Graph, energy_weights: torch.Tensor | None = None, *, each: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
+        """Energies (N, P), edge vectors (E, 3) and gradients in them, (E, 3) each: of each property or of the mean."""
+        return edge_gradients(
+            lambda r: self.member_energies(graph.with_edges(r)), graph.edge_vectors, energy_weights, each=each
+        )
+
     def energies(self, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor) -> torch.Tensor:
         return self.member_energies(graph_of(state, neighbors, atom_types))
 
@@ -283,9 +291,7 @@ class ShortRangePotential(Potential):
         each: bool = False,
     ) -> EnergyDerivatives:
         graph, index = graph_of(state, neighbors, atom_types), neighbors.edge_index
-        atomic, vectors, gradients = edge_gradients(
-            lambda r: self.member_energies(graph.with_edges(r)), graph.edge_vectors, energy_weights, each=each
-        )
+        atomic, vectors, gradients = self.edge_gradients(graph, energy_weights, each=each)
         strain = [edge_strain_gradient(vectors, g, index, state.system_index, state.n_systems) for g in gradients]
         return EnergyDerivatives(
             system_energies(atomic, state.system_index, state.n_systems),
@@ -298,9 +304,7 @@ class ShortRangePotential(Potential):
         if not self.strictly_local:
             return super().potential_heat_flux(state, neighbors, atom_types)
         graph = graph_of(state, neighbors, atom_types)
-        _, vectors, (gradient,) = edge_gradients(
-            lambda r: self.member_energies(graph.with_edges(r)), graph.edge_vectors
-        )
+        _, vectors, (gradient,) = self.edge_gradients(graph)
         return split_flux(vectors, gradient, neighbors.edge_index, state)
 
 

@@ -13,17 +13,21 @@ from torch import nn
 
 from shoal.contract import Capabilities
 from shoal.errors import InputError
+from shoal.neighbors import NeighborList
 from shoal.potentials._alike import check_alike
-from shoal.potentials.base import ShortRangePotential
+from shoal.potentials._derivatives import quantities
+from shoal.potentials._seam import member_gradients
+from shoal.potentials.base import ShortRangePotential, graph_of
 from shoal.potentials.graph import Graph
 from shoal.potentials.learned import LearnedPotential
+from shoal.state import SimState
 
 
 class Committee(ShortRangePotential):
     """E = mean_m E_m; `energy_ensemble` are the E_m, `energy_uncertainty` is their sample standard deviation.
 
     `members`: paths of `.shoal` packages or potentials, two at least, of the same atom types. They share one list of
-    neighbours, the geometry of its edges where they see edges alike, and one backward pass for the forces of the mean.
+    neighbours, the geometry of its edges where they see edges alike, and the backward pass through it.
 
     Raises InputError if they do not fit together, ModelFileError for a path that is no package.
     """
@@ -80,3 +84,24 @@ class Committee(ShortRangePotential):
     def member_energies(self, graph: Graph) -> torch.Tensor:
         """(N, M) float64 eV."""
         return torch.stack([member.atomic_energies(graph) for member in self._potentials], dim=1)
+
+    def edge_gradients(
+        self, graph: Graph, energy_weights: torch.Tensor | None = None, *, each: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
+        members = [member.atomic_energies for member in self._potentials]
+        return member_gradients(members, graph, energy_weights, each=each)
+
+    def compute(
+        self,
+        state: SimState,
+        neighbors: NeighborList,
+        atom_types: torch.Tensor,
+        energy_weights: torch.Tensor | None = None,
+        *,
+        create_graph: bool = False,
+    ) -> dict[str, torch.Tensor]:
+        if create_graph:
+            return super().compute(state, neighbors, atom_types, energy_weights, create_graph=True)
+        graph = graph_of(state, neighbors, atom_types)
+        energies, vectors, (gradient,) = self.edge_gradients(graph, energy_weights)
+        return quantities(energies.mean(1), vectors, gradient, graph.edge_index, state.system_index, state.cell)

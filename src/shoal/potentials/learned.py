@@ -98,5 +98,5 @@ class LearnedPotential(ShortRangePotential):
     def _geometry(self, graph: Graph) -> EdgeGeometry:
         key = self.model.geometry_key
         if key not in graph.made:
-            graph.made[key] = self.model.geometry(graph.edge_vectors, graph.edge_index, graph.atom_types)
+            graph.made[key] = self.model.geometry(graph.edge_vectors, graph.edge_index, graph.atom_types, graph.seam)
         return graph.made[key]
