@@ -58,7 +58,7 @@ class Seeding(Sound):
         return super().forward(*arguments, **more)
 
 
-class Warning_(Sound):
+class SwitchesGradients(Sound):
     """Leaves gradients switched on or off as it likes them."""
 
     def forward(self, *arguments: Any, **more: Any) -> Values:

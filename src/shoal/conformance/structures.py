@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from shoal.conformance.subject import Species, Subject
+from shoal.errors import ShoalWarning
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-SKEW = np.array([[1.0, 0.0, 0.0], [0.27, 0.96, 0.0], [-0.18, 0.22, 1.04]])
+SKEW = np.array([[0.89, 0.3, 0.33], [-0.07, 0.97, -0.16], [-0.54, 0.24, 0.87]])
+"""A shear, turned so that no entry of a cell is zero: no order of axes, triangular form or transpose looks alike."""
 MOST_SPECIES = 3
 MOST_GIVEN = 3
-MOST_ATOMS = 32
+MOST_ATOMS = 128
 SCALES = np.geomspace(0.9, 2.0, 12)
 CLEARANCE = 4e-3
 """A: no pair of a structure lies this near the cutoff, so that small displacements take none across it."""
@@ -29,7 +32,7 @@ def chosen_species(subject: Subject) -> tuple[Species, ...]:
 def default_structures(
     subject: Subject, given: Sequence[Atoms] = (), pairs: Callable[[Atoms, float], np.ndarray] | None = None
 ) -> dict[str, Atoms]:
-    """Molecule, crystal, triclinic, left-handed, slab and wire of a model's species, and up to three `given` ones.
+    """Molecule, crystals, slab, wire and a one-atom cell of a model's species, and up to three `given` structures.
 
     Spacings are those at which the model's crystal has its lowest energy, from 0.9 to 2 times the sum of covalent
     radii and within the cutoff. Atoms are rattled, and some lie outside their cell. `pairs` measures distances
@@ -45,12 +48,24 @@ def default_structures(
         "left-handed": _mirrored,
         "slab": _slab,
         "wire": _wire,
+        "small cell": _small_cell,
     }
     made = {name: _clear_of_cutoff(maker(crystal), subject.cutoff, generator, pairs) for name, maker in makers.items()}
-    usable = sorted((atoms for atoms in given if 0 < len(atoms) <= MOST_ATOMS), key=len)
-    for k, atoms in enumerate(usable[:MOST_GIVEN]):
-        made[f"structure {k + 1}"] = bare(atoms)
-    return made
+    return made | _chosen(given)
+
+
+def _chosen(given: Sequence[Atoms]) -> dict[str, Atoms]:
+    """The smallest few of the user's, named by their place in the input."""
+    fitting = sorted((len(atoms), place) for place, atoms in enumerate(given) if 0 < len(atoms) <= MOST_ATOMS)
+    taken = sorted(place for _, place in fitting[:MOST_GIVEN])
+    if len(taken) < len(given):
+        warnings.warn(
+            f"{len(taken)} of {len(given)} structures are taken, the smallest of up to {MOST_ATOMS} atoms: every one "
+            "is displaced, strained, turned and repeated",
+            ShoalWarning,
+            stacklevel=4,
+        )
+    return {f"structure {place}": bare(given[place]) for place in taken}
 
 
 def bare(atoms: Atoms) -> Atoms:
@@ -145,6 +160,14 @@ def _wire(crystal: Atoms) -> Atoms:
     return wire
 
 
+def _small_cell(crystal: Atoms) -> Atoms:
+    """One atom, whose neighbours are its own images."""
+    small = crystal[:1]
+    edge = np.cbrt(crystal.get_volume() / len(crystal))
+    small.set_cell(1.1 * edge * SKEW)
+    return small
+
+
 def _clear_of_cutoff(
     atoms: Atoms,
     cutoff: float,
@@ -153,8 +176,9 @@ def _clear_of_cutoff(
 ) -> Atoms:
     """Rattled, the last atom moved by a lattice vector, and no pair as far apart as the cutoff."""
     amplitude = 0.03 * np.cbrt(max(1.0, float(np.ptp(atoms.positions, axis=0).prod())) / len(atoms))
-    for _ in range(100):
+    for attempt in range(100):
         moved = atoms.copy()
+        moved.set_cell(atoms.cell.array * (1 + 1e-3 * attempt), scale_atoms=bool(atoms.pbc.all()))
         moved.positions += generator.normal(0, amplitude, moved.positions.shape)
         moved.positions[-1] -= (moved.pbc[:, None] * moved.cell.array).sum(0)
         if pairs is None or not np.isfinite(cutoff):

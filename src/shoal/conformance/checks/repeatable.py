@@ -12,8 +12,8 @@ from shoal.conformance.tally import Tally
 
 
 def _run(lab: Lab, tally: Tally) -> None:
-    subject, name = lab.subject, lab.names[-1]
-    atoms, other = lab.structures[name], lab.structures[lab.names[0]].copy()
+    subject, name = lab.subject, "triclinic"
+    atoms, other = lab.structures[name], lab.structures["molecule"].copy()
     other.positions *= 1.01
     if not isinstance(subject, PotentialSubject):
         first = subject.evaluate([atoms])[0]
