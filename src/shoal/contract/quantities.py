@@ -86,8 +86,8 @@ STANDARD = {
             "eV",
             _BOTH,
             "potential energy",
-            "every potential; in every form .shoal packages and other eager potentials, all but differentiable by the "
-            "caller files of shoal compile",
+            "every potential; in every form .shoal packages and other eager potentials, without the caller's graph "
+            "files of shoal compile",
             exact=True,
         ),
         Standard(
