@@ -111,6 +111,26 @@ def committees(state: SimState, n_members: int = 4) -> Sides:
     return {"committee": lambda: together(state), "single calls": lambda: [one(state) for one in single]}
 
 
+def differences(potential: Potential) -> tuple[float, float]:
+    """Largest differences between the sides: forces of both faces, gradients per atom of both ways, eV/A."""
+    state = silicon("1x8")
+    face, atoms = faces(potential, state), per_atom(potential, state, 8)
+    native, labelled = face["native"](), face["labelled"]()
+    forces = native["forces"] + labelled["energy"].block().gradient("positions").values[..., 0]  # type: ignore[index]
+    gradient = atoms["vectorised"]()["energy"].block().gradient("positions")  # type: ignore[index]
+    sample, _, atom = gradient.samples.values.long().unbind(1)
+    dense = torch.zeros(8, 8, 3, dtype=torch.float64).index_put((sample, atom), gradient.values[..., 0])
+    loop = torch.stack([slope for slope, _ in atoms["loop"]()])  # type: ignore[attr-defined]
+    return float(forces.abs().max()), float((dense - loop).abs().max())
+
+
+def committee_difference() -> float:
+    """Largest difference of the committee's forces to the mean of its members', eV/A."""
+    sides = committees(silicon("1x8"))
+    mean = torch.stack([one["forces"] for one in sides["single calls"]()]).mean(0)  # type: ignore[attr-defined]
+    return float((sides["committee"]()["forces"] - mean).abs().max())  # type: ignore[index]
+
+
 def row(name: str, timings: Iterable[tuple[Timing, float]], ratios: Iterable[float]) -> str:
     times = [f"{t.median * k * 1e3:.2f} ({t.low * k * 1e3:.2f}-{t.high * k * 1e3:.2f})" for t, k in timings]
     return f"| {name} | " + " | ".join([*times, *(f"{ratio:.2f}" for ratio in ratios)]) + " |"
@@ -170,6 +190,11 @@ def main() -> None:
     text += "\n\n## A committee of 4 over 4 single calls, ms\n\n"
     text += table("| systems x atoms | committee | 4 single calls | ratio |", rows)
 
+    text += "\n\nLargest differences between the sides, eV/A:"
+    for name, potential in potentials.items():
+        face, atom = differences(potential)
+        text += f" {name} faces {face:.1e}, per atom {atom:.1e};"
+    text += f" committee {committee_difference():.1e}."
     head = f"# benchmarks/contract.py\n\n{machine()}; {arguments.threads} threads; torch {torch.__version__}, "
     head += f"shoal {shoal.__version__}; {arguments.rounds} alternate rounds, median (quartiles)\n\n"
     print(head + text)

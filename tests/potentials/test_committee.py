@@ -19,7 +19,15 @@ from shoal.errors import InputError, ModelFileError, UnsupportedRequestError
 from shoal.files import ArchitectureSpec
 from shoal.io import atoms_to_state
 from shoal.neighbors import neighbor_list
-from shoal.potentials import Committee, CompiledPotential, LearnedPotential, LennardJones, StillingerWeber, Sum
+from shoal.potentials import (
+    Committee,
+    CompiledPotential,
+    LearnedPotential,
+    LennardJones,
+    StillingerWeber,
+    Sum,
+    _atomic_gradients,
+)
 from shoal.potentials.base import ShortRangePotential
 from shoal.state import SimState
 from shoal.testing import close
@@ -79,10 +87,17 @@ def selected(request: pytest.FixtureRequest, state: SimState) -> Labels | None:
     return some_atoms(state) if request.param == "selection" else None
 
 
+@pytest.mark.parametrize("rounds", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 def test_ensemble_mean_and_spread_are_those_of_the_members(
-    members: list[ShortRangePotential], state: SimState, selected: Labels | None, kind: str
+    members: list[ShortRangePotential],
+    state: SimState,
+    selected: Labels | None,
+    kind: str,
+    rounds: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(_atomic_gradients, "_rounds_are_cheaper", lambda *_: rounds)
     request = OutputRequest(sample_kind=kind, explicit_gradients=BOTH)  # type: ignore[arg-type]
     plain = OutputRequest(sample_kind=kind)  # type: ignore[arg-type]
     asked = {"energy": request, "energy_ensemble": request, "energy_uncertainty": plain}

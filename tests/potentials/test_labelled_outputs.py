@@ -148,6 +148,29 @@ def test_float32_states_get_energies_and_their_gradients_in_float64(case: Case) 
             close(mine.values, its.values, 0)
 
 
+class EnergyAlone(Potential):
+    """What the least of programs gives."""
+
+    cutoff, type_names, species_map = 3.0, ("Si",), {"Si": "Si"}
+
+    @property
+    def capabilities(self) -> Capabilities:
+        support = Support(sample_kinds=("system",), selected_atoms=False)
+        return Capabilities(
+            outputs=("energy",), quantities={"energy": support}, atomic_types=self.type_names, interaction_range=3.0
+        )
+
+    def compute(self, state: SimState, *_: object) -> dict[str, torch.Tensor]:  # type: ignore[override]
+        return {"energy": state.positions.new_full((state.n_systems,), -1.5)}
+
+
+def test_energies_of_systems_are_enough(three: SimState) -> None:
+    assert energy(EnergyAlone(), three, unit="meV")[:, 0].tolist() == [-1500, -1500]
+    for request in (OutputRequest(per_atom=True), OutputRequest(explicit_gradients=("positions",))):
+        with pytest.raises(UnsupportedRequestError, match=r"it gives energy \(per system, not of selected atoms"):
+            EnergyAlone().outputs(three, {"energy": request})
+
+
 class Everything(Potential):
     """A potential that returns what only some models have; buffers as they are, to be handed out by nobody."""
 

@@ -38,7 +38,7 @@ class Rows:
         """The atoms of `selected_atoms`, in its order. Raises InputError for other names or atoms that do not exist."""
         if list(atoms.names) != ["system", "atom"]:
             raise InputError(f"selected_atoms has the names {list(atoms.names)}, expected are ['system', 'atom']")
-        system, atom = atoms.values.to(device=state.device, dtype=torch.int64).unbind(1)
+        system, atom = torch.as_tensor(atoms.values, device=state.device, dtype=torch.int64).unbind(1)
         sizes = state.n_atoms_per_system.to(state.device)
         known = (system >= 0) & (system < state.n_systems)
         known &= (atom >= 0) & (atom < sizes[torch.where(known, system, 0)]) if state.n_systems else known

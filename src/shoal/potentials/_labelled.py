@@ -131,7 +131,7 @@ class _Energies:
         elif "atom" in self.potential.capabilities.quantities["energy"].sample_kinds:
             members, gradients = self.frame.sum(self._atomic(bool(asked)), exact=True), self._of_systems(asked)
         else:
-            members, gradients = self._native.energy, self._of_systems(asked)
+            members, gradients = self._whole(bool(asked)), self._of_systems(asked)
         if quantity.name == "energy_ensemble":
             return members, gradients
         if quantity.name == "energy_uncertainty":
@@ -149,6 +149,13 @@ class _Energies:
         native = self._native.atomic_energy
         assert native is not None
         return native
+
+    def _whole(self, differentiated: bool) -> torch.Tensor:
+        """(S, P) of a potential without atomic energies, which may have no forces either."""
+        if differentiated:
+            return self._native.energy
+        f = self.frame
+        return self.potential.compute(f.state, f.neighbors, f.atom_types)["energy"][:, None]
 
     @cached_property
     def _attached(self) -> torch.Tensor:
