@@ -15,6 +15,7 @@ import torch
 from shoal.conformance.calculator_subject import CalculatorSubject
 from shoal.conformance.potential_subject import PotentialSubject
 from shoal.conformance.subject import Subject, Values
+from shoal.devices import as_device
 from shoal.engine import BatchCalculator
 from shoal.errors import InputError
 from shoal.files import model_kind, read_package
@@ -42,15 +43,13 @@ def subject_of(
         return CalculatorSubject(_made_by(str(model)), str(model), structures)
     if isinstance(model, BatchCalculator):
         return PotentialSubject(model.potential, model.type_map, type(model.potential).__name__)
-    if isinstance(model, Potential | str | Path):
-        is_file = not isinstance(model, Potential)
-        potential = load_potential(model, device) if is_file else model
-        subject = PotentialSubject(
-            potential,
-            potential.type_map(chemical_species_to_atom_type_map),
-            Path(model).name if is_file else type(model).__name__,
-        )
-        if is_file and model_kind(model) == "package":
+    if isinstance(model, Potential):
+        moved = model if device is None else model.to(as_device(device))
+        return PotentialSubject(moved, moved.type_map(chemical_species_to_atom_type_map), type(model).__name__)
+    if isinstance(model, str | Path):
+        potential = load_potential(model, device)
+        subject = PotentialSubject(potential, potential.type_map(chemical_species_to_atom_type_map), Path(model).name)
+        if model_kind(model) == "package":
             subject.reference = _reference(Path(model))
         return subject
     if hasattr(model, "get_potential_energy") and hasattr(model, "implemented_properties"):
@@ -82,7 +81,7 @@ def _reference(path: Path) -> list[tuple[Atoms, Values]]:
     tensors = content.reference
     state, types = tensors_to_structures(tensors)
     labels = np.array(content.manifest.type_names)[types.numpy()]
-    pairs = []
+    pairs: list[tuple[Atoms, Values]] = []
     for s in range(state.n_systems):
         rows = slice(int(state.offsets[s]), int(state.offsets[s + 1]))
         atoms = Atoms(

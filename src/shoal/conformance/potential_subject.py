@@ -64,12 +64,13 @@ class PotentialSubject(Subject):
         if with_velocities:
             speeds = np.random.default_rng(8).normal(0, 0.02, rows["positions"].shape)
             rows["velocities"] = torch.tensor(speeds, dtype=dtype)
+        optional = {"type_label": np.concatenate(labels)} if labelled else {}
         return SimState.build(
             **{name: value.to(device) for name, value in rows.items()},
             n_atoms=[len(a) for a in structures],
             cell=torch.tensor(cell, dtype=dtype, device=device),
             pbc=torch.tensor(np.array([a.pbc for a in structures]).reshape(-1, 3), dtype=torch.bool, device=device),
-            **({"type_label": np.concatenate(labels)} if labelled else {}),
+            **optional,  # type: ignore[arg-type]
         )
 
     def run(

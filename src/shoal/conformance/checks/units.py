@@ -25,7 +25,8 @@ def _run(lab: Lab, tally: Tally) -> None:
         gradients = tuple(support.explicit_gradients.get(kind, ()))
 
         def asked(unit: str, kind: str = kind, gradients: tuple[str, ...] = gradients, **more: str) -> Table:
-            return ask(subject, structures, unit=unit, sample_kind=kind, explicit_gradients=gradients, **more)
+            request = {"unit": unit, "sample_kind": kind, "explicit_gradients": gradients, **more}
+            return ask(subject, structures, **request)  # type: ignore[arg-type]
 
         plain = asked("")
         for unit, factor in ENERGIES.items():
