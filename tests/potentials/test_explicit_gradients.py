@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from shoal.errors import InputError
 from shoal.io import atoms_to_state
 from shoal.neighbors import neighbor_list
 from shoal.potentials import Potential, _atomic_gradients
+from shoal.potentials._native import FilePotential
 from shoal.state import SimState
 from shoal.testing import close
 
@@ -233,3 +235,17 @@ def test_atoms_that_are_not_there_are_refused(case: Case) -> None:
             asked(case.make(), state, "atom", Labels(["system", "atom"], torch.tensor([wrong], dtype=torch.int32)))
     with pytest.raises(InputError, match="expected are"):
         asked(case.make(), state, "atom", Labels(["atom", "system"], torch.tensor([[0, 0]], dtype=torch.int32)))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kind", ["system", "atom"])
+def test_on_a_gpu_they_are_those_of_the_cpu(case: Case, kind: str) -> None:
+    potential, state = case.make(), atoms_to_state(frames(case, "mixed"))
+    if not isinstance(potential, FilePotential):
+        selected = some_atoms(state)
+        here = asked(potential, state, kind, selected)
+        there = asked(deepcopy(potential).cuda(), state.to("cuda"), kind, selected.to("cuda"))
+        assert there.values.device.type == there.samples.values.device.type == "cuda"
+        for mine, its in ((there, here), *((there.gradient(g), here.gradient(g)) for g in BOTH)):
+            close(mine.values, its.values, 1e-10)
+            assert mine.samples.to("cpu") == its.samples
