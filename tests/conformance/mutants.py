@@ -93,6 +93,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "labelled NaN": _mutant(relabelling(labels.nan_values), "labels"),
     "detached": _mutant(relabelling(labels.detached), "positions gradient", "strain gradient", alone=True),
+    "answers anything": _mutant(labels.AnswersAnything, "declared is delivered", alone=True),
     "selection ignored": _mutant(labels.IgnoresSelection, "labels", "selected atoms"),
     "converts energies only": _mutant(labels.ConvertsValuesOnly, "units", alone=True),
     "converts in place": _mutant(labels.ConvertsInPlace, "units", alone=True),

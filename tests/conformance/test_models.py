@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from tests.potentials.nequip_standin import write_torchscript
@@ -110,10 +111,37 @@ def test_a_committee_passes_with_its_uncertainty(silicon: LearnedPotential) -> N
 
 def test_an_ase_calculator_is_judged_and_the_jump_of_emt_is_found() -> None:
     """ASE's EMT ends half an angstrom beyond the middle of its Fermi function, where that is 1e-4 and not 0."""
-    report = check("ase.calculators.emt:EMT", fast=True)
+    calculator = EMT()
+    calculator.calculate(Atoms("Cu2", [[0, 0, 0], [0, 0, 2.5]]))
+    end = calculator.rc_list
+    pulls = []
+    for r in (end - 1e-9, end + 1e-9):
+        pair = Atoms("Cu2", [[0, 0, 0], [0, 0, r]], calculator=EMT())
+        pulls.append(pair.get_forces()[0, 2])
+    jump = abs(pulls[0] - pulls[1])
+    assert jump > 1e-4
+
+    report = check("ase.calculators.emt:EMT", structures=[bulk("Cu")], fast=True)
+    found = report["smoothness"]
+    assert f"Cu-Cu at {end:.4f} A" in found.where or "leaves" in found.where
+    assert found.value is not None
+    assert 0.99 * jump < found.value < 10 * jump  # an atom that leaves a molecule leaves several
     assert verdicts(report, Verdict.FAIL) == {"smoothness"}
     assert {"labels", "batch independence", "units"} <= verdicts(report, Verdict.NOT_APPLICABLE)
     assert check(EMT(), structures=[bulk("Ag", cubic=True)], fast=True, checks=()).passed
+
+
+def test_a_potential_of_energies_alone_is_judged_as_far_as_it_goes() -> None:
+    class EnergiesAlone(LennardJones):
+        @property
+        def capabilities(self):  # type: ignore[no-untyped-def]
+            update = {"outputs": ("energy", "atomic_energy"), "quantities": {}}
+            return super().capabilities.model_copy(update=update)
+
+    report = check(EnergiesAlone(ARGON, 8.5), strict=True)
+    sound(report)
+    assert {"positions gradient", "smoothness", "NVE drift"} <= verdicts(report, Verdict.NOT_APPLICABLE)
+    assert report["rotation and inversion"].verdict is Verdict.PASS
 
 
 def test_structures_of_the_user_join(silicon: LearnedPotential) -> None:

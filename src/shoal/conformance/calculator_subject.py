@@ -35,7 +35,9 @@ class CalculatorSubject(Subject):
     def _one(self, atoms: Atoms) -> Values:
         own = atoms.copy()
         own.calc = self.calculator
-        values = {"energy": np.array(own.get_potential_energy()), "forces": own.get_forces().copy()}
+        values = {"energy": np.array(own.get_potential_energy())}
+        if self.gives("forces"):
+            values["forces"] = own.get_forces().copy()
         if self.gives("atomic_energy"):
             values["atomic_energy"] = own.get_potential_energies().copy()
         volume = abs(np.linalg.det(own.cell.array))

@@ -12,6 +12,7 @@ def _run(lab: Lab, tally: Tally) -> None:
     excuse = "" if lab.subject.conservative else "the forces are declared as not conservative"
     for name, _, _ in lab.each():
         slopes = lab.moved(name)
+        assert slopes.forces is not None
         jacobian = slopes.forces.reshape(len(slopes.rows), -1)[:, slopes.rows]
         tally.compare(name, jacobian, jacobian.T, lab.tolerance("differences"), declared=excuse)
 

@@ -14,6 +14,8 @@ PUSH = np.array([0.17, 0.11, -0.07])
 
 def _run(lab: Lab, tally: Tally) -> None:
     reach = lab.subject.interaction_range
+    if not lab.subject.gives("atomic_energy"):
+        lab.require("forces")
     if not np.isfinite(reach):
         raise NotApplicable("it declares no finite interaction range")
     crystal = lab.structures["triclinic"].copy()

@@ -36,6 +36,7 @@ class Path(NamedTuple):
 
 
 def _run(lab: Lab, tally: Tally) -> None:
+    lab.require("forces")
     truncation = lab.subject.truncation
     excuse = f"truncation: {truncation}" if truncation in ("none", "shift") else ""
     tolerance = lab.tolerance("jump")

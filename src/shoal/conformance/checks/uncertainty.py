@@ -25,7 +25,7 @@ def _run(lab: Lab, tally: Tally) -> None:
             if name in offered and kind in offered[name].sample_kinds
         }
         members, spread = found.get("energy_ensemble"), found.get("energy_uncertainty")
-        if members is not None:
+        if members is not None and "energy" in found:
             mean = members.mean(-1, keepdims=True)
             tally.compare(f"mean of the members per {kind}", found["energy"], mean, tolerance)
             tally.require(f"members differ per {kind}", members.shape[-1] < 2 or float(np.ptp(members, -1).max()) > 0)
