@@ -36,7 +36,8 @@ class _Energies(torch.nn.Module):
         state = SimState.build(system.positions, system.types.to(torch.int64), [len(system)])
         types = potential.type_map()(state)
         if potential.capabilities.quantities["energy"].differentiable:
-            values = potential.energies(state, neighbor_list(state, potential.cutoff), types)
+            members = potential.energies(state, neighbor_list(state, potential.cutoff), types)
+            values = members.mean(dim=1, keepdim=True)
         else:
             values = _Differentiable.apply(state.positions, state, potential, types)
         atoms = torch.stack([torch.zeros(len(values)), torch.arange(len(values))], 1).to(torch.int32)

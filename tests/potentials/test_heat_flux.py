@@ -20,10 +20,10 @@ from shoal.state import SimState
 from shoal.testing import close
 from shoal.units import ACCELERATION, KINETIC
 
-BOTH_KINDS = ["Lennard-Jones, switched", "Stillinger-Weber", "Sum", "NequIP", "NequIP, TorchScript"]
+NAMES = ["Lennard-Jones, switched", "Stillinger-Weber", "Sum", "NequIP", "Allegro", "Committee", "NequIP, TorchScript"]
 
 
-@pytest.fixture(scope="module", params=BOTH_KINDS)
+@pytest.fixture(scope="module", params=NAMES)
 def named(request: pytest.FixtureRequest) -> tuple[Potential, Atoms]:
     case = CASES[request.param]
     potential = case.make()
@@ -127,7 +127,7 @@ def test_systems_of_a_batch_are_apart_and_lattice_translations_change_nothing(na
         close(together[s], flux(potential, alone)[0], 1e-10)
 
 
-@pytest.mark.parametrize("name", ["Lennard-Jones, switched", "Stillinger-Weber", "Sum"])
+@pytest.mark.parametrize("name", ["Lennard-Jones, switched", "Stillinger-Weber", "Sum", "Allegro"])
 def test_strictly_local_potentials_have_one_flux_by_either_form(name: str) -> None:
     case = CASES[name]
     potential, state = case.make(), moving(list(structures(case.crystal).values()))

@@ -12,7 +12,7 @@ from metatensor.torch import Labels
 from tests.potentials.nequip_standin import write_torchscript
 from tests.potentials.test_potential_laws import CASES, STEP, Case, structures
 
-from shoal.contract import BOTH, Capabilities, OutputRequest, Support
+from shoal.contract import BOTH, STANDARD, Capabilities, OutputRequest, Standard, Support
 from shoal.errors import InputError, UnsupportedRequestError
 from shoal.files import ArchitectureSpec
 from shoal.io import atoms_to_state
@@ -251,6 +251,28 @@ def test_no_output_is_a_buffer_an_input_or_another_output(three: SimState) -> No
     held = [potential.charges, three.positions]
     held += [tensor.block().values for tensor in potential.outputs(three, asked).values()]
     assert len({values.data_ptr() for values in held}) == len(held)
+
+
+def test_a_new_quantity_is_a_new_row_of_the_table(three: SimState, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = Standard(
+        "dipole", ("atom", "system"), ("xyz",), "dipole", "e*A", (), "dipole moment", "this one", older=("mu",)
+    )
+    monkeypatch.setitem(STANDARD, "dipole", row)
+
+    class Dipoles(Everything):
+        @property
+        def capabilities(self) -> Capabilities:
+            general = super().capabilities
+            return general.model_copy(update={"quantities": {**general.quantities, "dipole": Support()}})
+
+        def compute(self, state: SimState, *rest: torch.Tensor) -> dict[str, torch.Tensor]:  # type: ignore[override]
+            return {**super().compute(state, *rest), "dipole": state.positions}  # type: ignore[arg-type]
+
+    block = Dipoles().outputs(three, {"mu": OutputRequest("C*m")})["mu"].block()
+    assert ([axis.names for axis in block.components], block.properties.names) == ([["xyz"]], ["dipole"])
+    close(block.values[..., 0] / 1.602176634e-29, [[1, 2, 3], [7, 8, 9]], 1e-13)
+    with pytest.raises(UnsupportedRequestError, match="dipole is given by this one"):
+        Everything().outputs(three, {"dipole": OutputRequest()})
 
 
 def test_charges_of_some_atoms_in_their_order(three: SimState) -> None:

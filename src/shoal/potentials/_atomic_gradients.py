@@ -5,20 +5,19 @@ N atoms, S systems, R rows (the chosen atoms), P properties (the members of a co
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
 from shoal.neighbors import NeighborList
-from shoal.potentials._receptive_fields import ReceptiveFields, receptive_fields
+from shoal.potentials._receptive_fields import receptive_fields
 from shoal.state import SimState
 
 if TYPE_CHECKING:
     from shoal.potentials.base import Potential
 
 EDGES_PER_CALL = {"cpu": 2**13, "cuda": 2**18}
-"""What one call works on at once, if no single receptive field is larger: what fits caches, what fills a GPU."""
+"""What one call works on, or a single receptive field that is larger: what fits caches, what fills a GPU."""
 EVALUATED = 2.0
 """What an edge costs that is evaluated and differentiated, over one that is differentiated only."""
 OVERHEAD = 1000
@@ -52,42 +51,50 @@ def atomic_gradients(
     part: a differentiable potential is then evaluated once and differentiated for one atom of every system at a time.
     """
     hops = potential.capabilities.hops
+    edges = _edges_of_fields(state, neighbors, chosen, hops)
+    sizes = _sizes(edges, EDGES_PER_CALL[state.device.type])
+    if _rounds_are_cheaper(potential, state, neighbors, chosen, float(edges.sum()), len(sizes)):
+        return _by_rounds(potential, state, neighbors, atom_types, chosen, each)
     parts: list[AtomicGradients] = []
-    for first, fields in _chunks(state, neighbors, chosen, hops):
-        if not parts and _rounds_are_cheaper(potential, state, neighbors, chosen, fields):
-            return _by_rounds(potential, state, neighbors, atom_types, chosen, each)
+    first = 0
+    for part in chosen.split(sizes):
+        fields = receptive_fields(state, neighbors, part, hops)
         weights = fields.state.positions.new_zeros(fields.state.n_atoms).index_fill(0, fields.centre, 1.0)
         found = potential.energy_derivatives(
             fields.state, fields.neighbors, atom_types[fields.atom], weights, each=each
         )
-        parts.append(
-            AtomicGradients(
-                fields.state.system_index + first, fields.atom, found.positions_gradient, found.strain_gradient
-            )
-        )
+        row = fields.state.system_index + first
+        parts.append(AtomicGradients(row, fields.atom, found.positions_gradient, found.strain_gradient))
+        first += len(part)
     return AtomicGradients(*map(torch.cat, zip(*parts, strict=True)))
 
 
-def _chunks(
-    state: SimState, neighbors: NeighborList, chosen: torch.Tensor, hops: int | None
-) -> Iterator[tuple[int, ReceptiveFields]]:
-    """Receptive fields of consecutive rows, and the first of these rows; one chunk at least."""
-    whole = neighbors.n_edges / max(state.n_systems, 1)
-    expected = whole if hops is None else min(whole, (neighbors.n_edges / max(state.n_atoms, 1)) ** hops)
-    size = max(1, int(EDGES_PER_CALL[state.device.type] / max(expected, 1)))
-    for first in range(0, max(len(chosen), 1), size):
-        yield first, receptive_fields(state, neighbors, chosen[first : first + size], hops)
+def _edges_of_fields(state: SimState, neighbors: NeighborList, chosen: torch.Tensor, hops: int | None) -> torch.Tensor:
+    """(R,) about how many edges each receptive field has: exact for one hop, the whole system's at most."""
+    degree = (neighbors.offsets[1:] - neighbors.offsets[:-1]).to(torch.float64)
+    of_system = degree.new_zeros(state.n_systems).index_add(0, state.system_index, degree)
+    system = state.system_index[chosen]
+    whole = of_system[system]
+    if hops is None:
+        return whole
+    mean = (of_system / state.n_atoms_per_system.to(state.device))[system]
+    return torch.minimum(whole, degree[chosen] if hops == 1 else (1 + degree[chosen]) * (1 + mean) ** (hops - 2) * mean)
+
+
+def _sizes(edges: torch.Tensor, limit: int) -> list[int]:
+    """Numbers of consecutive rows that have about `limit` edges together, one row at least; [0] for no rows."""
+    call = ((edges.cumsum(0) - edges) / limit).floor()
+    return torch.unique_consecutive(call, return_counts=True)[1].tolist() or [0]
 
 
 def _rounds_are_cheaper(
-    potential: Potential, state: SimState, neighbors: NeighborList, chosen: torch.Tensor, fields: ReceptiveFields
+    potential: Potential, state: SimState, neighbors: NeighborList, chosen: torch.Tensor, edges: float, calls: int
 ) -> bool:
-    """Whether one evaluation and many backward passes through it cost less than calls on receptive fields."""
+    """Whether one evaluation and many backward passes through it cost less than `calls` on fields with `edges`."""
     if not len(chosen) or not potential.capabilities.quantities["energy"].differentiable:
         return False
-    calls = len(chosen) / len(fields.centre)
     rounds = int(torch.bincount(state.system_index[chosen]).max())
-    return calls * (EVALUATED * fields.neighbors.n_edges + OVERHEAD) > rounds * (neighbors.n_edges + OVERHEAD)
+    return EVALUATED * edges + OVERHEAD * calls > rounds * (neighbors.n_edges + OVERHEAD)
 
 
 def _by_rounds(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from shoal.potentials.base import EnergyDerivatives, Potential
 
+ENERGIES = ("energy", "energy_ensemble", "energy_uncertainty")
 Gradients = dict[str, tuple[torch.Tensor, torch.Tensor]]
 """Name of a gradient -> its samples and values."""
 
@@ -88,7 +89,7 @@ def labelled_outputs(
         quantity, served = standard(name), potential.variant(name)
         own = frame if served is potential else frame.as_for(served)
         factor = unit_factor(quantity.unit, request.unit or quantity.unit)
-        if quantity.name.startswith("energy"):
+        if quantity.name in ENERGIES:
             found = energies.setdefault(id(served), _Energies(served, own, each))
             values, gradients = found.answer(quantity, request)
         else:
