@@ -157,7 +157,7 @@ def test_what_the_trace_would_fix_is_refused(
 
     def geometry(*given: torch.Tensor) -> EdgeGeometry:
         made = plain(*given)
-        return EdgeGeometry(made.distances, fixed(made.x), made._given["directions"])
+        return EdgeGeometry(made._distances, fixed(made._x), made._directions)
 
     monkeypatch.setattr(potential.model, "geometry", geometry)
     with pytest.raises(torch.jit.TracingCheckError):

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from ase.build import bulk
 from metatensor.torch import Labels, TensorBlock
 from tests.potentials.test_potential_laws import CASES, Case, displaced, evaluate, rows, slopes, strained, structures
 
 from shoal.contract import OutputRequest
 from shoal.errors import InputError
+from shoal.files import ArchitectureSpec
 from shoal.io import atoms_to_state
-from shoal.neighbors import neighbor_list
-from shoal.potentials import Potential, _atomic_gradients
+from shoal.neighbors import NeighborList, neighbor_list
+from shoal.potentials import LearnedPotential, Potential, _atomic_gradients
 from shoal.potentials._native import FilePotential
 from shoal.state import SimState
 from shoal.testing import close
@@ -249,3 +251,39 @@ def test_on_a_gpu_they_are_those_of_the_cpu(case: Case, kind: str) -> None:
         for mine, its in ((there, here), *((there.gradient(g), here.gradient(g)) for g in BOTH)):
             close(mine.values, its.values, 1e-10)
             assert mine.samples.to("cpu") == its.samples
+
+
+@pytest.mark.parametrize(("layers", "rounds"), [(1, False), (2, False), (3, True)])
+def test_gradients_of_all_atoms_cost_no_more_than_a_backward_pass_each(
+    layers: int, rounds: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted in edges, one that is evaluated as two that are differentiated, and a call as a thousand of these."""
+    config = {"cutoff": 4.0, "type_names": ["Si"], "mean_neighbors": 16.0, "num_layers": layers, "l_max": 0}
+    spec = ArchitectureSpec(name="nequip", config={**config, "num_features": 4, "radial_mlp_width": 4})
+    potential = LearnedPotential(spec, species_map={"Si": "Si"})
+    state = atoms_to_state([bulk("Si", cubic=True) * (2, 2, 2), bulk("Si", cubic=True)])
+    neighbors = neighbor_list(state, potential.cutoff)
+    evaluated: list[int] = []
+    in_turns: list[int] = []
+    whole, plain = LearnedPotential.energy_derivatives, LearnedPotential.energies
+
+    def energy_derivatives(self: LearnedPotential, s: SimState, n: NeighborList, *rest: Any, **more: Any) -> Any:
+        evaluated.append(n.n_edges)
+        return whole(self, s, n, *rest, **more)
+
+    def energies(self: LearnedPotential, s: SimState, n: NeighborList, *rest: Any) -> torch.Tensor:
+        in_turns.append(n.n_edges)
+        return plain(self, s, n, *rest)
+
+    monkeypatch.setattr(LearnedPotential, "energy_derivatives", energy_derivatives)
+    monkeypatch.setattr(LearnedPotential, "energies", energies)
+    request = OutputRequest(sample_kind="atom", explicit_gradients=BOTH)
+    potential.outputs(state, {"energy": request}, None, neighbors)
+    values, *gradients = in_turns
+    assert values == neighbors.n_edges
+    if rounds:
+        assert (gradients, evaluated) == ([neighbors.n_edges], [])  # and one backward pass for an atom of every system
+    else:
+        assert gradients == []
+        assert 2 * sum(evaluated) + 1000 * len(evaluated) <= 64 * (neighbors.n_edges + 1000)
+        assert max(evaluated) <= 2**13 + neighbors.n_edges

@@ -20,29 +20,29 @@ class EdgeGeometry:
     def __init__(
         self, distances: Tensor, x: Tensor, directions: Tensor, seam: Callable[[Tensor], Tensor] | None = None
     ) -> None:
-        self._given = {"distances": distances, "x": x, "directions": directions}
+        self._distances, self._x, self._directions = distances, x, directions
         self._seam = seam
         self._made: dict[Hashable, Tensor] = {}
 
     @property
     def distances(self) -> Tensor:
-        return self._once("distances", lambda: self._given["distances"])
+        return self._once("distances", lambda: self._distances)
 
     @property
     def x(self) -> Tensor:
-        return self._once("x", lambda: self._given["x"])
+        return self._once("x", lambda: self._x)
 
     def harmonics(self, l_max: int) -> Tensor:
         """(E, (l_max + 1)^2) in the model's precision."""
-        return self._once(l_max, lambda: spherical_harmonics(self._given["directions"], l_max))
+        return self._once(l_max, lambda: spherical_harmonics(self._directions, l_max))
 
     def basis(self, basis: BesselBasis) -> Tensor:
         """(E, K) in the model's precision."""
-        dtype = self._given["directions"].dtype
+        dtype = self._directions.dtype
         if basis.trainable:
             return basis(self.x).to(dtype)
         key = (basis.cutoff, len(basis.orders), basis.envelope_p)
-        return self._once(key, lambda: basis(self._given["x"]).to(dtype))
+        return self._once(key, lambda: basis(self._x).to(dtype))
 
     def _once(self, key: Hashable, make: Callable[[], Tensor]) -> Tensor:
         if key not in self._made:
