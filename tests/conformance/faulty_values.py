@@ -154,6 +154,12 @@ def jump(graph: Graph, weight: torch.Tensor) -> torch.Tensor:
     return 1e-3 * segment_sum(near.to(weight), graph.edge_index[0], graph.n_atoms) + 0 * weight.sum()
 
 
+def kink(graph: Graph, weight: torch.Tensor) -> torch.Tensor:
+    """The force, not the energy, steps by half a meV/A at 4 A."""
+    beyond = (graph.edge_vectors.norm(dim=1) - 4.0).clamp(min=0)
+    return 1e-2 * segment_sum(beyond * weight, graph.edge_index[0], graph.n_atoms)
+
+
 class NotExtensive(Sound):
     """Energy and forces, and with them everything, depend on how many atoms there are."""
 

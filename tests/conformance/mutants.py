@@ -60,6 +60,7 @@ MUTANTS: dict[str, Mutant] = {
     "handed": _mutant(with_term(values.handed), "rotation and inversion", alone=True),
     "range too small": _mutant(with_term(values.second_layer), "interaction range"),
     "a step": _mutant(with_term(values.jump), "smoothness"),
+    "a kink": _mutant(with_term(values.kink), "smoothness"),
     "cutoff jump": _mutant(calls.CutOff, "smoothness"),
     "not extensive": _mutant(values.NotExtensive, "supercell", alone=True),
     "tied to the origin": _mutant(values.Anchored, "translation", "lattice translations"),

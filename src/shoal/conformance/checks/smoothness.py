@@ -41,11 +41,10 @@ def _run(lab: Lab, tally: Tally) -> None:
     excuse = f"truncation: {truncation}" if truncation in ("none", "shift") else ""
     tolerance = lab.tolerance("jump")
     for path in _paths(lab):
-        place, size = _largest_jumps(lab, path, 0)
-        what = f"{path.name} at {place:.4f} A, energy"
-        tally.add(what, size, tolerance, declared=excuse if truncation == "none" else "")
-        place, size = _largest_jumps(lab, path, 1)
-        tally.add(f"{path.name} at {place:.4f} A, forces", size, tolerance, declared=excuse)
+        for guide in ("energy", "forces"):
+            for what, (place, size) in _largest_jumps(lab, path, guide).items():
+                admitted = excuse if what == "forces" or truncation == "none" else ""
+                tally.add(f"{path.name} at {place:.4f} A, {what}", size, tolerance, declared=admitted)
 
 
 def _paths(lab: Lab) -> list[Path]:
@@ -75,14 +74,14 @@ def _paths(lab: Lab) -> list[Path]:
     return paths[-2:] if lab.fast else paths
 
 
-def _largest_jumps(lab: Lab, path: Path, guide: int) -> tuple[float, float]:
-    """The place A and the size of the largest jump of the energy (`guide` 0) or the forces (1).
+def _largest_jumps(lab: Lab, path: Path, guide: str) -> dict[str, tuple[float, float]]:
+    """Place (A) and size of the largest jumps of "energy" and "forces", found by following that of the `guide`.
 
     Intervals are halved towards the larger change: in a smooth function both halves of a short interval change alike,
     so that the halving follows a jump of any size. After some rounds only the intervals are kept whose halves differ
     most. The change of the energy is that which the forces do not account for.
     """
-    grid = np.linspace(path.start, path.end, N_INTERVALS // (2 if lab.fast else 1) + 1)
+    grid = np.linspace(path.start, path.end, N_INTERVALS + 1)
     cutoff = lab.subject.cutoff
     if path.start < cutoff - 1e-4 and cutoff + 1e-4 < path.end:
         grid = np.sort(np.append(grid, [cutoff - 1e-4, cutoff + 1e-4]))
@@ -99,9 +98,11 @@ def _largest_jumps(lab: Lab, path: Path, guide: int) -> tuple[float, float]:
         if n_rounds == ROUNDS_FOR_ALL:
             kept = np.argsort(-np.abs(first - second), kind="stable")[:MOST_SUSPICIOUS]
             left, right = tuple(p[kept] for p in left), tuple(p[kept] for p in right)
-    jumps = _changes(left, right)[guide]
-    worst = int(np.argmax(np.where(np.isnan(jumps), np.inf, jumps)))
-    return float(left[0][worst]), float(jumps[worst])
+    found = {}
+    for what, jumps in _changes(left, right).items():
+        worst = int(np.argmax(np.where(np.isnan(jumps), np.inf, jumps)))
+        found[what] = (float(left[0][worst]), float(jumps[worst]))
+    return found
 
 
 Points = tuple[np.ndarray, ...]
@@ -114,13 +115,13 @@ def _along(lab: Lab, path: Path, places: np.ndarray) -> tuple[np.ndarray, np.nda
     return np.array([values["energy"] for values in found]), np.array([values["forces"].ravel() for values in found])
 
 
-def _changes(left: Points, right: Points) -> tuple[np.ndarray, np.ndarray]:
-    """Unexplained change of energy (R,) and change of force (R,), in units of the force there or 1 eV/A."""
+def _changes(left: Points, right: Points) -> dict[str, np.ndarray]:
+    """Change of "energy" (R,) that the forces do not account for and of "forces" (R,), in the force there or 1 eV/A."""
     pull = (left[2][:, -3] + right[2][:, -3]) / 2
     scale = np.maximum(1.0, np.maximum(np.abs(left[2]).max(1), np.abs(right[2]).max(1)))
     energy = np.abs(right[1] - left[1] + pull * (right[0] - left[0])) / scale
     force = np.abs(right[2] - left[2]).max(1) / scale
-    return energy, force
+    return {"energy": energy, "forces": force}
 
 
 def _chosen(where: np.ndarray, a: Points, b: Points) -> Points:
