@@ -25,6 +25,7 @@ from shoal.potentials import (
     Potential,
     StillingerWeber,
     Variants,
+    _atomic_gradients,
 )
 from shoal.state import SimState
 from shoal.testing import close
@@ -103,13 +104,17 @@ def test_values_carry_a_graph_only_where_the_caller_has_one(case: Case) -> None:
     assert potential.outputs(state, {"energy": OutputRequest()})["energy"].block().gradients_list() == []
 
 
-def test_energies_alone_need_no_gradients_and_run_in_inference_mode(case: Case) -> None:
+def test_energies_alone_need_no_gradients_and_run_in_inference_mode(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
     potential, state = case.make(), atoms_to_state(case.crystal)
     expected = energy(potential, state)
     with torch.inference_mode():
         close(energy(potential, state), expected, 0)
-        with pytest.raises(InputError, match=r"use torch.no_grad\(\)"):
-            energy(potential, state, explicit_gradients=GRADIENTS)
+        for kind, rounds in (("system", False), ("atom", False), ("atom", True)):
+            monkeypatch.setattr(_atomic_gradients, "_rounds_are_cheaper", lambda *_, rounds=rounds: rounds)
+            with pytest.raises(InputError, match=r"use torch.no_grad\(\)"):
+                energy(potential, state, kind, explicit_gradients=GRADIENTS)
 
 
 @pytest.mark.parametrize("kind", ["system", "atom"])

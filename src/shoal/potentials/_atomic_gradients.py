@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from shoal.neighbors import NeighborList
+from shoal.potentials._derivatives import check_gradients_are_taken
 from shoal.potentials._receptive_fields import receptive_fields
 from shoal.state import SimState
 
@@ -106,6 +107,7 @@ def _by_rounds(
     each: bool,
 ) -> AtomicGradients:
     """One evaluation, then a backward pass for one chosen atom of every system at a time: no atom feels two systems."""
+    check_gradients_are_taken()
     system = state.system_index[chosen]
     order = torch.argsort(system, stable=True)
     counts = torch.bincount(system, minlength=state.n_systems)

@@ -50,8 +50,7 @@ def edge_gradients(
     `atomic_energies` gives P properties, the members of a committee or one. `each`: one gradient for each of them,
     else the one of their mean. Other arguments as those of `energy_and_derivatives`.
     """
-    if torch.is_inference_mode_enabled():
-        raise InputError("torch.inference_mode() takes no gradients, so there are no forces: use torch.no_grad()")
+    check_gradients_are_taken()
     vectors = edge_vectors.detach().requires_grad_(True)
     with torch.enable_grad():
         atomic = atomic_energies(vectors)
@@ -62,6 +61,12 @@ def edge_gradients(
             for k, target in reversed(list(enumerate(targets)))
         ][::-1]
     return atomic if create_graph else atomic.detach(), vectors.detach(), gradients
+
+
+def check_gradients_are_taken() -> None:
+    """Raises InputError in inference mode."""
+    if torch.is_inference_mode_enabled():
+        raise InputError("torch.inference_mode() takes no gradients, so there are no forces: use torch.no_grad()")
 
 
 def quantities(

@@ -94,13 +94,13 @@ def labelled_outputs(
             values, gradients = found.answer(quantity, request)
         else:
             values, gradients = _others(served, quantity, request.sample_kind == "atom", own), {}
-        values = values if quantity.exact else values.to(dtype)
         per_length = unit_factor(request.length_unit, "A")
         # products make new tensors: never a buffer, never one that another output holds
+        values = values * factor
         out[name] = tensor_map(
             quantity,
             frame.samples(request.sample_kind == "atom"),
-            values * factor,
+            values if quantity.exact else values.to(dtype),
             {
                 gradient: (rows, slope * (factor * per_length ** -GRADIENTS[gradient].length_power))
                 for gradient, (rows, slope) in gradients.items()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from shoal.errors import InputError
+from shoal.potentials._derivatives import check_gradients_are_taken
 from shoal.potentials.graph import Graph
 
 
@@ -54,8 +54,7 @@ def member_gradients(
 
     `members`: a graph to atomic energies (N,). `each`: one gradient for each of them, else the one of their mean.
     """
-    if torch.is_inference_mode_enabled():
-        raise InputError("torch.inference_mode() takes no gradients, so there are no forces: use torch.no_grad()")
+    check_gradients_are_taken()
     vectors = graph.edge_vectors.detach().requires_grad_(True)
     seam, energies, gradients = Seam(vectors), [], []
     shared = graph.with_edges(vectors, seam)
