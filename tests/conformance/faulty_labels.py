@@ -83,6 +83,15 @@ def atom_77(block: TensorBlock, request: OutputRequest) -> TensorBlock:
     return rebuilt(block, samples=Labels(block.samples.names, rows))
 
 
+def swapped_in_batches(block: TensorBlock, request: OutputRequest) -> TensorBlock:
+    """In a batch every atom's gradient is in the row of the next."""
+    own = {name: (gradient.values, gradient.samples) for name, gradient in block.gradients()}
+    if "positions" not in own or request.sample_kind == "atom" or len(block.samples) < 2:
+        return block
+    own["positions"] = (own["positions"][0].roll(1, 0), own["positions"][1])
+    return rebuilt(block, gradients=own)
+
+
 def without_gradients(block: TensorBlock, request: OutputRequest) -> TensorBlock:
     return rebuilt(block, gradients={})
 

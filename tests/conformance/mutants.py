@@ -80,6 +80,7 @@ MUTANTS: dict[str, Mutant] = {
     "labelled rows in reverse": _mutant(relabelling(labels.reversed_rows), "labels", "selected atoms"),
     "labelled row missing": _mutant(relabelling(labels.without_last_row), "labels", "selected atoms"),
     "a row for atom 77": _mutant(relabelling(labels.atom_77), "labels"),
+    "gradients swapped in batches": _mutant(relabelling(labels.swapped_in_batches), "batch independence", alone=True),
     "no gradients": _mutant(
         relabelling(labels.without_gradients), "labels", "positions gradient", "strain gradient", alone=True
     ),

@@ -1,6 +1,6 @@
 """Is a model what it claims to be? Every law of the output contract, held against the model from outside."""
 
-from shoal.conformance.check import Check as Check
+from shoal.conformance.base import Check as Check
 from shoal.conformance.checks import CHECKS as CHECKS
 from shoal.conformance.labels import Fault as Fault
 from shoal.conformance.labels import check_labels as check_labels

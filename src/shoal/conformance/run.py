@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from shoal.conformance.check import Check
+from shoal.conformance.base import Check
 from shoal.conformance.checks import CHECKS
 from shoal.conformance.lab import Lab
 from shoal.conformance.open import subject_of
@@ -58,7 +58,7 @@ def check(
             findings.append(_finding(one, lab, strict))
             if progress is not None:
                 progress(findings[-1])
-    return Report(subject.name, tuple(findings), time.perf_counter() - start)
+    return Report(subject.name, tuple(findings), time.perf_counter() - start, fast, strict)
 
 
 def _structures(subject: Subject, given: Sequence[Atoms]) -> dict[str, Atoms]:

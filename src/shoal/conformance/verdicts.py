@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
+import torch
+
 
 class Verdict(StrEnum):
     """How a check ended; only `FAIL` fails a model.
@@ -46,6 +48,8 @@ class Report:
     model: str
     findings: tuple[Finding, ...]
     seconds: float = 0.0
+    fast: bool = False
+    strict: bool = False
 
     def __bool__(self) -> bool:
         return self.passed
@@ -76,11 +80,14 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON; what is not finite is a string."""
+        from shoal import __version__
+
         rows = [asdict(finding) for finding in self.findings]
         for row in rows:
             row["verdict"] = str(row["verdict"])
             row.update({key: _finite(row[key]) for key in ("value", "tolerance")})
-        return {"model": self.model, "passed": self.passed, "seconds": self.seconds, "findings": rows}
+        how = {"fast": self.fast, "strict": self.strict, "shoal": __version__, "torch": torch.__version__}
+        return {"model": self.model, "passed": self.passed, "seconds": self.seconds, **how, "findings": rows}
 
 
 def _finite(value: float | None) -> float | str | None:

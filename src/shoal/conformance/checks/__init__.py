@@ -1,6 +1,6 @@
 """The checks by number; a new one is a file here and a line below."""
 
-from shoal.conformance.check import Check
+from shoal.conformance.base import Check
 from shoal.conformance.checks import (
     atom_sum,
     batch,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 
-from shoal.conformance.check import Check
+from shoal.conformance.base import Check
 from shoal.conformance.lab import Lab
+from shoal.conformance.labelled import ask, energy_support, kinds
 from shoal.conformance.structures import atoms_of
 from shoal.conformance.tally import NotApplicable, Tally
 
@@ -23,6 +26,31 @@ def _run(lab: Lab, tally: Tally) -> None:
             lab.unchanged(tally, f"{names[k]} {what}", batch[k], values, alone[k], lab.tolerance("batch"))
     twice = lab.subject.evaluate([batch[0], batch[0]])
     lab.unchanged(tally, f"{names[0]} beside itself", batch[0], twice[1], alone[0], lab.tolerance("batch"))
+    with suppress(NotApplicable):
+        _labelled(lab, tally)
+
+
+def _labelled(lab: Lab, tally: Tally) -> None:
+    """Labelled energies and gradients of a batch, each row in its place, are those of its systems alone."""
+    subject, support = energy_support(lab)
+    names = ("molecule", "triclinic", "slab")
+    sizes = [len(lab.structures[name]) for name in names]
+    starts = np.cumsum([0, *sizes])
+    for kind, gradients in kinds(support):
+        together = ask(subject, [lab.structures[n] for n in names], sample_kind=kind, explicit_gradients=gradients)
+        for s, name in enumerate(names):
+            alone = ask(subject, [lab.structures[name]], sample_kind=kind, explicit_gradients=gradients)
+            rows = together.samples[:, 0] == s
+            pairs = {"energy": (together.values[rows], alone.values)}
+            if "positions" in gradients:
+                moved = together.moved_by(sizes)[rows]
+                own = moved[:, starts[s] : starts[s + 1]]
+                pairs["positions gradient"] = (own, alone.moved_by(sizes[s : s + 1]))
+                pairs["gradient in other systems"] = (moved.sum(1), own.sum(1))
+            if "strain" in gradients:
+                pairs["strain gradient"] = (together.gradients["strain"][1][rows], alone.gradients["strain"][1])
+            for what, (a, b) in pairs.items():
+                tally.compare(f"{name} in a batch, labelled {what} per {kind}", a, b, lab.tolerance("batch"))
 
 
 CHECK = Check(

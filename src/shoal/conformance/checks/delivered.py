@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from shoal.conformance.check import Check
+from shoal.conformance.base import Check
 from shoal.conformance.lab import Lab
 from shoal.conformance.labelled import labels
 from shoal.conformance.potential_subject import PotentialSubject

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from shoal.conformance.check import Check
+from shoal.conformance.base import Check
 from shoal.conformance.lab import Lab
 from shoal.conformance.labelled import halves, kinds, labelled_subject, labels
 from shoal.conformance.labels import check_labels

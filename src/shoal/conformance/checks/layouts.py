@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from shoal.conformance.check import Check
+from shoal.conformance.base import Check
 from shoal.conformance.lab import Lab
 from shoal.conformance.potential_subject import PotentialSubject, unpack
 from shoal.conformance.tally import NotApplicable, Tally

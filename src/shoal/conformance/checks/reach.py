@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from shoal.conformance.check import Check
+from shoal.conformance.base import Check
 from shoal.conformance.lab import Lab
 from shoal.conformance.tally import NotApplicable, Tally
 

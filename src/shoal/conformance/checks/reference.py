@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shoal.conformance.check import Check
+from shoal.conformance.base import Check
 from shoal.conformance.lab import Lab
 from shoal.conformance.potential_subject import PotentialSubject
 from shoal.conformance.tally import NotApplicable, Tally

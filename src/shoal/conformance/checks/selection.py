@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from shoal.conformance.check import Check
+from shoal.conformance.base import Check
 from shoal.conformance.lab import Lab
 from shoal.conformance.labelled import Table, ask, energy_support, every_atom, halves
 from shoal.conformance.potential_subject import PotentialSubject

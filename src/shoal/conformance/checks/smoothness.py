@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from shoal.conformance.check import Check
+from shoal.conformance.base import Check
 from shoal.conformance.lab import Lab
 from shoal.conformance.structures import atoms_of, radius
 from shoal.conformance.tally import Tally

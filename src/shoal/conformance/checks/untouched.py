@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from shoal.conformance.check import Check
+from shoal.conformance.base import Check
 from shoal.conformance.lab import Lab
 from shoal.conformance.potential_subject import PotentialSubject
 from shoal.conformance.subject import Subject
