@@ -28,7 +28,7 @@ from shoal.potentials import (
     Sum,
     _atomic_gradients,
 )
-from shoal.potentials.base import ShortRangePotential
+from shoal.potentials.short_range import ShortRangePotential
 from shoal.state import SimState
 from shoal.testing import close
 

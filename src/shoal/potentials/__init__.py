@@ -1,7 +1,6 @@
 """Potentials: what they are, and those that need no training."""
 
 from shoal.potentials.base import Potential as Potential
-from shoal.potentials.base import ShortRangePotential as ShortRangePotential
 from shoal.potentials.committee import Committee as Committee
 from shoal.potentials.compiled import CompiledPotential as CompiledPotential
 from shoal.potentials.graph import Graph as Graph
@@ -9,6 +8,7 @@ from shoal.potentials.learned import LearnedPotential as LearnedPotential
 from shoal.potentials.lennard_jones import LennardJones as LennardJones
 from shoal.potentials.load import load_potential as load_potential
 from shoal.potentials.nequip_compiled import CompiledNequIP as CompiledNequIP
+from shoal.potentials.short_range import ShortRangePotential as ShortRangePotential
 from shoal.potentials.stillinger_weber import StillingerWeber as StillingerWeber
 from shoal.potentials.sum import Sum as Sum
 from shoal.potentials.variants import Variants as Variants

@@ -17,9 +17,9 @@ from shoal.neighbors import NeighborList
 from shoal.potentials._alike import check_alike
 from shoal.potentials._derivatives import quantities
 from shoal.potentials._seam import member_gradients
-from shoal.potentials.base import ShortRangePotential, graph_of
 from shoal.potentials.graph import Graph
 from shoal.potentials.learned import LearnedPotential
+from shoal.potentials.short_range import ShortRangePotential, graph_of
 from shoal.state import SimState
 
 

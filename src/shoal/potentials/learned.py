@@ -13,8 +13,8 @@ from shoal.contract import Capabilities, Support
 from shoal.errors import ModelFileError
 from shoal.files import ArchitectureSpec, Package, read_package
 from shoal.neighbors import NeighborList
-from shoal.potentials.base import ShortRangePotential, graph_of
 from shoal.potentials.graph import Graph
+from shoal.potentials.short_range import ShortRangePotential, graph_of
 from shoal.state import SimState
 
 

@@ -12,8 +12,8 @@ import torch
 
 from shoal.errors import InputError
 from shoal.nn.segments import segment_sum
-from shoal.potentials.base import ShortRangePotential
 from shoal.potentials.graph import Graph
+from shoal.potentials.short_range import ShortRangePotential
 
 Mode = Literal["none", "shift", "switch"]
 
