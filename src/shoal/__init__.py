@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from shoal import units as units
     from shoal.conformance import check as check
     from shoal.deploy import compile_model as compile_model
-    from shoal.deploy import package as package
+    from shoal.deploy.package import package as package
     from shoal.engine import BatchCalculator as BatchCalculator
     from shoal.engine import evaluate as evaluate
     from shoal.engine import load as load
