@@ -11,6 +11,7 @@ import pytest
 from ase.build import bulk
 from typer.testing import Result
 
+import shoal
 from shoal.conformance import CHECKS
 
 Cli = Callable[..., Result]
@@ -25,6 +26,7 @@ def test_a_package_is_checked_and_every_finding_written(shoal_cli: Cli, silicon_
     assert "silicon.shoal: 27 checks in" in result.stdout
     written = json.loads(out.read_text())
     assert written["passed"] is True
+    assert (written["shoal"], written["fast"], written["strict"]) == (shoal.__version__, True, False)
     assert [row["number"] for row in written["findings"]] == [check.number for check in CHECKS]
     assert [row["verdict"] for row in written["findings"]].count("fail") == 0
     by_name = {row["name"]: row for row in written["findings"]}

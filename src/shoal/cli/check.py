@@ -35,6 +35,7 @@ def check(
     device: DeviceOption = None,
 ) -> None:
     """Hold a model to the output contract: gradients, symmetries, batches, labels, units. Exit status 1 if it fails."""
+    from shoal import __version__
     from shoal.cli._show import as_json, show, species_map
     from shoal.conformance import check as run
     from shoal.io import read
@@ -49,7 +50,7 @@ def check(
     )
     show(_table(report), *_explained(report), report.summary())
     if json is not None:
-        json.write_text(as_json(report.to_dict()) + "\n")
+        json.write_text(as_json({"shoal": __version__, **report.to_dict()}) + "\n")
     if not report.passed:
         raise typer.Exit(1)
 

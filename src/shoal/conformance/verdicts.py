@@ -80,13 +80,11 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON; what is not finite is a string."""
-        from shoal import __version__
-
         rows = [asdict(finding) for finding in self.findings]
         for row in rows:
             row["verdict"] = str(row["verdict"])
             row.update({key: _finite(row[key]) for key in ("value", "tolerance")})
-        how = {"fast": self.fast, "strict": self.strict, "shoal": __version__, "torch": torch.__version__}
+        how = {"fast": self.fast, "strict": self.strict, "torch": torch.__version__}
         return {"model": self.model, "passed": self.passed, "seconds": self.seconds, **how, "findings": rows}
 
 
