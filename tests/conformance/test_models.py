@@ -171,7 +171,7 @@ def test_the_fixture_passes_sound_models_and_tells_of_others(conforms: Callable[
             values = super().compute(*arguments, **more)
             return {**values, "forces": 2 * values["forces"]}
 
-    with pytest.raises(pytest.fail.Exception, match="positions gradient: .* is allowed. Relaxations end"):
+    with pytest.raises(pytest.fail.Exception, match="positions gradient: .*, allowed are 1e-06. Relaxations end"):
         conforms(Wrong(), fast=True)
 
 

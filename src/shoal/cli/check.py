@@ -62,14 +62,14 @@ def _table(report: Report) -> Table:
 
     made = table(("", "check", "verdict", "measured", "allowed", "where"), ())
     for finding in report:
-        measured = (_number(finding.value), _number(finding.tolerance))
+        measured = (_number(finding.value), _number(finding.tolerance)) if finding.tolerance else ("", "")
         verdict = Text(str(finding.verdict), style=STYLES[finding.verdict])
         made.add_row(str(finding.number), finding.name, verdict, *measured, Text(_where(finding)))
     return made
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.1e}" if 0 < value < float("inf") else "0" if value == 0 else "-"
+    return "" if value is None else "0" if value == 0 else f"{value:.1e}"
 
 
 def _where(finding: Finding) -> str:

@@ -92,6 +92,6 @@ def _judged(finding: Finding, tally: Tally) -> Finding:
     if verdict is Verdict.DECLARED:
         reason = item.declared
     elif verdict is not Verdict.PASS:
-        size = f" is {item.value:.1e}, {item.tolerance:.0e} is allowed" if item.tolerance else ""
-        reason = f"{item.what}{size}." if item.tolerance or item.value != float("inf") else f"Not so: {item.what}."
+        size = f": {item.value:.1e}, allowed are {item.tolerance:.0e}" if item.tolerance else f": {item.value:g}"
+        reason = f"Not so: {item.what}." if item.value == float("inf") and not item.tolerance else f"{item.what}{size}."
     return replace(finding, verdict=verdict, value=item.value, tolerance=item.tolerance, where=item.what, reason=reason)

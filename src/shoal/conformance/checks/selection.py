@@ -2,56 +2,68 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
 from shoal.conformance.base import Check
 from shoal.conformance.lab import Lab
-from shoal.conformance.labelled import Table, ask, energy_support, every_atom, halves
+from shoal.conformance.labelled import Table, ask, energy_support, halves, kinds
 from shoal.conformance.potential_subject import PotentialSubject
 from shoal.conformance.tally import NotApplicable, Tally
 from shoal.errors import UnsupportedRequestError
+
+NAMES = ("molecule", "triclinic", "slab")
 
 
 def _run(lab: Lab, tally: Tally) -> None:
     subject, support = energy_support(lab)
     if not support.selected_atoms:
         raise NotApplicable("it declares that it takes no selection")
-    structures = [lab.structures[name] for name in ("molecule", "triclinic", "slab")]
-    sizes = [len(atoms) for atoms in structures]
-    chosen, rest = halves(sizes)
-    tolerance = lab.tolerance("batch")
-    if "atom" in support.sample_kinds:
-        gradients = tuple(support.explicit_gradients.get("atom", ()))
-        whole = ask(subject, structures, sample_kind="atom", explicit_gradients=gradients)
-        part = ask(subject, structures, selected=chosen, sample_kind="atom", explicit_gradients=gradients)
-        tally.require("the rows are those selected, in their order", np.array_equal(part.samples, chosen), rule="S1")
-        if sorted(map(tuple, part.samples)) != sorted(map(tuple, chosen)):
-            tally.require("the rows are those selected", False)
-            return
-        place = {tuple(row): k for k, row in enumerate(every_atom(sizes))}
-        rows = [place[tuple(row)] for row in part.samples]
-        for key, value in _parts(part, sizes).items():
-            tally.compare(f"rows of the selection, {key}", value, _parts(whole, sizes)[key][rows], tolerance)
-    gradients = tuple(support.explicit_gradients.get("system", ()))
+    structures = [lab.structures[name] for name in NAMES]
+    chosen, rest = halves([len(atoms) for atoms in structures])
+    for kind, gradients in kinds(support):
 
-    def per_system(selected: np.ndarray | None) -> dict[str, np.ndarray]:
-        found = ask(subject, structures, selected=selected, sample_kind="system", explicit_gradients=gradients)
-        return _parts(found, sizes)
+        def asked(
+            selected: np.ndarray | None, kind: str = kind, gradients: tuple[str, ...] = gradients
+        ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+            table = ask(subject, structures, selected=selected, sample_kind=kind, explicit_gradients=gradients)
+            return table.samples, _parts(table, [len(atoms) for atoms in structures])
 
-    whole_sum, first, second = per_system(None), per_system(chosen), per_system(rest)
-    for key, value in whole_sum.items():
-        tally.compare(f"selection and rest, {key}", first[key] + second[key], value, tolerance)
-    own = {
-        (s, a): float(v["atomic_energy"][a]) for s, v in enumerate(lab.evaluate(structures)) for a in range(sizes[s])
-    }
-    energies = np.zeros(len(sizes))
-    for s, a in chosen:
-        energies[s] += own[int(s), int(a)]
-    tally.compare("energy of the selection", first["values"].reshape(-1), energies, tolerance)
-    nobody = per_system(np.zeros((0, 2)))
-    tally.compare("an empty selection has no energy", nobody["values"], np.zeros_like(nobody["values"]), 0.0, rule="S1")
-    _weights(lab, subject, tally, chosen, sizes, tolerance)
+        if kind == "atom":
+            _rows(asked, chosen, lab, tally)
+        else:
+            _sums(asked, chosen, rest, lab, tally)
+    if subject.gives("forces"):
+        _weights(lab, subject, tally, chosen)
+
+
+def _rows(asked: Callable, chosen: np.ndarray, lab: Lab, tally: Tally) -> None:
+    """Per atom: the rows that all atoms have, in the order of the selection."""
+    (every, whole), (own, part) = asked(None), asked(chosen)
+    tally.require("the rows are those selected, in their order", np.array_equal(own, chosen), rule="S1")
+    same = sorted(map(tuple, own)) == sorted(map(tuple, chosen))
+    tally.require("the rows are those selected", same)
+    if same:
+        place = {tuple(row): k for k, row in enumerate(every)}
+        rows = [place[tuple(row)] for row in own]
+        for key, value in part.items():
+            tally.compare(f"rows of the selection, {key}", value, whole[key][rows], lab.tolerance("batch"))
+
+
+def _sums(asked: Callable, chosen: np.ndarray, rest: np.ndarray, lab: Lab, tally: Tally) -> None:
+    """Per system: what the selected atoms contribute."""
+    whole, first, second, nobody = (asked(s)[1] for s in (None, chosen, rest, np.zeros((0, 2))))
+    for key, value in whole.items():
+        tally.compare(f"selection and rest, {key}", first[key] + second[key], value, lab.tolerance("batch"))
+        tally.compare(f"an empty selection, {key}", nobody[key], np.zeros_like(value), 0.0, rule="S1")
+    found = [lab.values(name) for name in NAMES]
+    if all("atomic_energy" in values for values in found):
+        energies = np.zeros(len(NAMES))
+        for s, a in chosen:
+            energies[s] += found[int(s)]["atomic_energy"][int(a)]
+        tally.compare("energy of the selection", first["values"].reshape(-1), energies, lab.tolerance("batch"))
 
 
 def _parts(table: Table, sizes: list[int]) -> dict[str, np.ndarray]:
@@ -63,12 +75,10 @@ def _parts(table: Table, sizes: list[int]) -> dict[str, np.ndarray]:
     return parts
 
 
-def _weights(
-    lab: Lab, subject: PotentialSubject, tally: Tally, chosen: np.ndarray, sizes: list[int], tolerance: float
-) -> None:
+def _weights(lab: Lab, subject: PotentialSubject, tally: Tally, chosen: np.ndarray) -> None:
     """The native face: forces of a selection by energy weights, and of the rest."""
-    state = subject.pack([lab.structures[name] for name in ("molecule", "triclinic", "slab")])
-    starts = np.cumsum([0, *sizes])
+    state = subject.pack([lab.structures[name] for name in NAMES])
+    starts = state.offsets.numpy()
     mask = torch.zeros(state.n_atoms, dtype=torch.float64, device=state.device)
     mask[(starts[chosen[:, 0]] + chosen[:, 1]).tolist()] = 1.0
     try:
@@ -77,7 +87,7 @@ def _weights(
         return
     whole = subject.run(state, outputs=("forces",))["forces"].cpu().numpy()
     total = (first["forces"] + second["forces"]).cpu().numpy()
-    tally.compare("forces weighted by a selection and by the rest", total, whole, tolerance)
+    tally.compare("forces weighted by a selection and by the rest", total, whole, lab.tolerance("batch"))
 
 
 CHECK = Check(
