@@ -10,6 +10,7 @@ from metatensor.torch import Labels, TensorBlock, TensorMap
 from tests.conformance.faulty_values import Sound
 
 from shoal.contract import Capabilities, OutputRequest, Support
+from shoal.errors import UnsupportedRequestError
 from shoal.potentials import Potential
 from shoal.state import SimState
 
@@ -207,6 +208,8 @@ class Ensemble(Sound):
             if not name.startswith("energy_"):
                 made |= super().outputs(state, {name: request}, *more, **named)
                 continue
+            if request.explicit_gradients:
+                raise UnsupportedRequestError(f"no gradients of {name}")
             block = super().outputs(state, {"energy": request}, *more, **named)["energy"].block(0)
             spread = 0.1 + 0.01 * block.values.abs()
             if name == "energy_ensemble":

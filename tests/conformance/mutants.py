@@ -81,9 +81,7 @@ MUTANTS: dict[str, Mutant] = {
     "labelled row missing": _mutant(relabelling(labels.without_last_row), "labels", "selected atoms"),
     "a row for atom 77": _mutant(relabelling(labels.atom_77), "labels"),
     "gradients swapped in batches": _mutant(relabelling(labels.swapped_in_batches), "batch independence", alone=True),
-    "no gradients": _mutant(
-        relabelling(labels.without_gradients), "labels", "positions gradient", "strain gradient", alone=True
-    ),
+    "no gradients": _mutant(relabelling(labels.without_gradients), "labels", "positions gradient", "strain gradient"),
     "property of another name": _mutant(relabelling(labels.other_property), "labels", alone=True),
     # of an energy that is the same however a system lies, the gradient in the strain is symmetric
     "transposed strain": _mutant(relabelling(labels.transposed_strain, with_term(values.field)), "strain gradient"),

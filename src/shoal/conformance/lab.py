@@ -50,7 +50,7 @@ class Differences(NamedTuple):
 class Lab:
     """A subject, the structures it is measured on, and what was measured so far.
 
-    `fast`: fewer structures. `small_names` are those whose every coordinate is displaced.
+    `fast`: fewer structures. Every coordinate of a structure is displaced, of larger ones a fixed choice of 24.
     """
 
     def __init__(self, subject: Subject, structures: dict[str, Atoms], fast: bool = False) -> None:
