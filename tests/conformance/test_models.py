@@ -72,6 +72,14 @@ def test_a_package_passes_and_repeats_its_own_results(silicon_package: Path) -> 
     assert verdicts(report, Verdict.NOT_APPLICABLE) == {"uncertainty"}
 
 
+@pytest.mark.parametrize("model_dtype", ["float32", "float64"])
+def test_large_reference_energies_are_no_fault(silicon: LearnedPotential, model_dtype: str) -> None:
+    """All-electron totals: half a million eV an atom, whose last digit is 1e-10 eV."""
+    potential = silicon.with_core_dtype(model_dtype)
+    potential.model.set_scales_shifts([1.3], [-512345.678])  # type: ignore[operator]
+    sound(check(potential, chemical_species_to_atom_type_map=True, fast=True))
+
+
 def test_a_package_that_gives_other_results_than_it_carries_fails(silicon: LearnedPotential, tmp_path: Path) -> None:
     state = atoms_to_state([bulk("Si", cubic=True)])
     state = state.replace(positions=state.positions + 0.1 * torch.sin(torch.arange(24.0).reshape(8, 3)))

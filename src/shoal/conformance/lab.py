@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from shoal.conformance.structures import atoms_of, chosen_species
 from shoal.conformance.subject import Species, Subject, Values
@@ -35,16 +36,27 @@ MOST_COORDINATES = 24
 BATCH = 1024
 
 
+def rounding(values: ArrayLike) -> float:
+    """What sums in another order may change in values as large as these: an all-electron energy has fewer decimals."""
+    return 8 * float(np.finfo(np.float64).eps) * float(np.max(np.abs(values), initial=0.0))
+
+
 class Differences(NamedTuple):
     """A structure displaced: which rows of its values the displacements belong to, and the slopes found.
 
-    `energy` (K,), `forces` (K, N, 3), `atomic_energy` (K, N) per unit of displacement.
+    `energy` (K,), `forces` (K, N, 3), `atomic_energy` (K, N) per unit of displacement. `noise`: what the last digit
+    of the energy makes of a slope.
     """
 
     rows: np.ndarray
     energy: np.ndarray
     forces: np.ndarray | None
     atomic_energy: np.ndarray | None
+    noise: float
+
+    def scale(self, slopes: ArrayLike, tolerance: float) -> float:
+        """Largest of the slopes of energies, or more where noise alone would exceed the tolerance."""
+        return max(float(np.max(np.abs(slopes), initial=0.0)), self.noise / tolerance)
 
 
 class Lab:
@@ -142,7 +154,8 @@ class Lab:
         """Compare energies of one structure per atom, measured in the binding energy per atom."""
         n = max(1, len(atoms))
         binding = abs(float(expected) - self.isolated_energy(atoms)) / n
-        tally.compare(f"{what}, energy per atom", float(actual) / n, float(expected) / n, tolerance, scale=binding)
+        scale = max(binding, rounding(expected) / n / tolerance)
+        tally.compare(f"{what}, energy per atom", float(actual) / n, float(expected) / n, tolerance, scale=scale)
 
     def unchanged(
         self,
@@ -163,7 +176,8 @@ class Lab:
             virial = turn.T @ expected["strain_gradient"] @ turn
             tally.compare(f"{what}, virial", actual["strain_gradient"], virial, tolerance)
         if "atomic_energy" in actual and "atomic_energy" in expected:
-            scale = abs(float(expected["energy"]) - self.isolated_energy(atoms))
+            binding = abs(float(expected["energy"]) - self.isolated_energy(atoms))
+            scale = max(binding, rounding(expected["atomic_energy"]) / tolerance)
             tally.compare(
                 f"{what}, atomic energies", actual["atomic_energy"], expected["atomic_energy"], tolerance, scale=scale
             )
@@ -193,4 +207,5 @@ class Lab:
             return np.tensordot(weights, table.reshape(len(rows), len(weights), *table.shape[1:]), axes=(0, 1))
 
         forces, per_atom = (slope(name) if name in found[0] else None for name in ("forces", "atomic_energy"))
-        return Differences(rows, slope("energy"), forces, per_atom)
+        noise = rounding([values["energy"] for values in found]) / step
+        return Differences(rows, slope("energy"), forces, per_atom, noise)

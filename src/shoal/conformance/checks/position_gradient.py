@@ -15,14 +15,17 @@ def _run(lab: Lab, tally: Tally) -> None:
     for name, atoms, values in lab.each():
         slopes = lab.moved(name)
         forces = values["forces"].reshape(-1)[slopes.rows]
-        tally.compare(name, forces, -slopes.energy, tolerance, declared=excuse)
+        scale = slopes.scale(slopes.energy, tolerance)
+        tally.compare(name, forces, -slopes.energy, tolerance, scale=scale, declared=excuse)
         if slopes.atomic_energy is not None:
             for what, stored, members in explicit(lab, "positions", atoms):
                 found = stored.reshape(len(stored), -1)[:, slopes.rows]
-                tally.compare(f"{name}, {what}", found, members @ slopes.atomic_energy.T, tolerance)
+                expected = members @ slopes.atomic_energy.T
+                tally.compare(f"{name}, {what}", found, expected, tolerance, scale=slopes.scale(expected, tolerance))
         passed = implicit(lab, atoms)
         if passed is not None:
-            tally.compare(f"{name}, autograd", passed[0].reshape(-1)[slopes.rows], slopes.energy, tolerance)
+            gradient = passed[0].reshape(-1)[slopes.rows]
+            tally.compare(f"{name}, autograd", gradient, slopes.energy, tolerance, scale=scale)
 
 
 CHECK = Check(

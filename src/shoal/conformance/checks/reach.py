@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from shoal.conformance.base import Check
-from shoal.conformance.lab import Lab
+from shoal.conformance.lab import Lab, rounding
 from shoal.conformance.tally import NotApplicable, Tally
 
 MOST_CELLS = 24
@@ -41,7 +41,9 @@ def _run(lab: Lab, tally: Tally) -> None:
         what, key = f"forces on {outside.sum()} atoms beyond twice {reach:.3g} A", "forces"
     if not outside.any():
         raise NotApplicable("no atom of the test structure lies beyond its range")
-    tally.compare(what, after[key][outside], before[key][outside], lab.tolerance("unfelt"), scale=1.0)
+    tolerance = lab.tolerance("unfelt")
+    scale = rounding(before[key]) / tolerance
+    tally.compare(what, after[key][outside], before[key][outside], tolerance, scale=scale)
 
 
 CHECK = Check(

@@ -19,19 +19,28 @@ def _run(lab: Lab, tally: Tally) -> None:
             continue
         slopes = lab.strained(name)
         slope = slopes.energy.reshape(3, 3)
-        tally.compare(f"{name}, virial", values["strain_gradient"], slope, tolerance, declared=excuse)
+        scale = slopes.scale(slope, tolerance)
+        tally.compare(f"{name}, virial", values["strain_gradient"], slope, tolerance, scale=scale, declared=excuse)
         volume = abs(np.linalg.det(atoms.cell.array))
         if volume and "stress" in values:
-            tally.compare(f"{name}, stress times volume", values["stress"] * volume, slope, tolerance, declared=excuse)
+            tally.compare(
+                f"{name}, stress times volume",
+                values["stress"] * volume,
+                slope,
+                tolerance,
+                scale=scale,
+                declared=excuse,
+            )
         if slopes.atomic_energy is not None:
             for what, stored, members in explicit(lab, "strain", atoms):
                 expected = (members @ slopes.atomic_energy.T).reshape(-1, 3, 3)
                 turned = bool(np.allclose(stored, expected.transpose(0, 2, 1), rtol=0, atol=tolerance))
                 rule = "S5" if turned else ""  # right but for the convention of which axis comes first
-                tally.compare(f"{name}, {what}", stored, expected, tolerance, rule=rule)
+                per_row = slopes.scale(expected, tolerance)
+                tally.compare(f"{name}, {what}", stored, expected, tolerance, scale=per_row, rule=rule)
         passed = implicit(lab, atoms)
         if passed is not None:
-            tally.compare(f"{name}, autograd to positions and cell", passed[1], slope, tolerance)
+            tally.compare(f"{name}, autograd to positions and cell", passed[1], slope, tolerance, scale=scale)
 
 
 CHECK = Check(
