@@ -7,12 +7,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from shoal import conformance as conformance
     from shoal import contract as contract
     from shoal import io as io
     from shoal import potentials as potentials
     from shoal import units as units
+    from shoal.conformance import check as check
     from shoal.deploy import compile_model as compile_model
-    from shoal.deploy import package as package
+    from shoal.deploy.package import package as package
     from shoal.engine import BatchCalculator as BatchCalculator
     from shoal.engine import evaluate as evaluate
     from shoal.engine import load as load
@@ -34,6 +36,7 @@ _HOMES = {
     "SimState": "state",
     "Status": "status",
     "TypeMap": "state",
+    "check": "conformance",
     "compile_model": "deploy",
     "concatenate": "state",
     "evaluate": "engine",
@@ -48,6 +51,7 @@ _HOMES = {
 }
 _MODULES = (
     "architectures",
+    "conformance",
     "constraints",
     "contract",
     "deploy",

@@ -41,6 +41,7 @@ VERBS = {
     "package": ["--averaged", "--no-averaged", "CKPT", "OUT"],
     "import-nequip": ["--map", "--trust", "MODEL", "OUT"],
     "compile": ["--device", "--mode", "--target", "MODEL", "OUT"],
+    "check": ["--device", "--fast", "--json", "--map", "--strict", "--structures", "MODEL"],
     "info": ["--json", "FILE"],
     "evaluate": [
         "--device",

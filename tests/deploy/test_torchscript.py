@@ -15,6 +15,7 @@ from ase.build import bulk
 
 import shoal
 from shoal.architectures import ARCHITECTURES
+from shoal.architectures.geometry import EdgeGeometry
 from shoal.deploy.torchscript import write_torchscript
 from shoal.deploy.trace import BatchTarget
 from shoal.files import ArchitectureSpec
@@ -152,8 +153,13 @@ def test_what_the_trace_would_fix_is_refused(
     fixed: Callable[[torch.Tensor], torch.Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     potential = learned("nequip", {**COMMON, **SMALL["nequip"]})
-    network = potential.model.network
-    monkeypatch.setattr(potential.model, "network", lambda x, *others: network(fixed(x), *others))
+    plain = potential.model.geometry
+
+    def geometry(*given: torch.Tensor) -> EdgeGeometry:
+        made = plain(*given)
+        return EdgeGeometry(made._distances, fixed(made._x), made._directions)
+
+    monkeypatch.setattr(potential.model, "geometry", geometry)
     with pytest.raises(torch.jit.TracingCheckError):
         write_torchscript(potential, CPU, tmp_path / "x.pth")
     assert not (tmp_path / "x.pth").exists()

@@ -19,7 +19,15 @@ from shoal.errors import InputError, UnsupportedRequestError, UnsupportedSpecies
 from shoal.files import ArchitectureSpec
 from shoal.io import atoms_to_state
 from shoal.neighbors import neighbor_list
-from shoal.potentials import CompiledPotential, LearnedPotential, LennardJones, Potential, StillingerWeber, Sum
+from shoal.potentials import (
+    Committee,
+    CompiledPotential,
+    LearnedPotential,
+    LennardJones,
+    Potential,
+    StillingerWeber,
+    Sum,
+)
 from shoal.state import SimState
 from shoal.testing import close
 
@@ -43,7 +51,7 @@ def _lennard_jones(truncation: str) -> Potential:
     return LennardJones({"Ar": (0.8, 2.3), "Kr": (1.1, 2.6)}, 5.6, truncation)  # type: ignore[arg-type]
 
 
-def _nequip() -> LearnedPotential:
+def _nequip(seed: int = 1) -> LearnedPotential:
     config = {
         "cutoff": 3.6,
         "type_names": ["Ar", "Kr"],
@@ -53,10 +61,21 @@ def _nequip() -> LearnedPotential:
         "num_features": 6,
         "radial_mlp_width": 8,
         "model_dtype": "float64",
-        "seed": 1,
+        "seed": seed,
     }
-    identity = {"Ar": "Ar", "Kr": "Kr"}
-    return LearnedPotential(ArchitectureSpec(name="nequip", config=config), species_map=identity)
+    return LearnedPotential(ArchitectureSpec(name="nequip", config=config), species_map=IDENTITY)
+
+
+def _allegro() -> LearnedPotential:
+    config = {
+        "cutoff": 4.0,
+        "type_names": ["Ar", "Kr"],
+        "mean_neighbors": 16.0,
+        "num_scalar_features": 8,
+        "num_tensor_features": 4,
+        "model_dtype": "float64",
+    }
+    return LearnedPotential(ArchitectureSpec(name="allegro", config=config), species_map=IDENTITY)
 
 
 def _torchscript() -> Potential:
@@ -67,6 +86,7 @@ def _torchscript() -> Potential:
         return CompiledPotential(Path(folder) / "m.shoal.pth")
 
 
+IDENTITY = {"Ar": "Ar", "Kr": "Kr"}
 SILICON = bulk("Si", cubic=True, a=5.43)
 CASES = {
     "Lennard-Jones, cut": Case(lambda: _lennard_jones("none"), _mixed_fcc()),
@@ -75,6 +95,8 @@ CASES = {
     "Stillinger-Weber": Case(StillingerWeber, SILICON),
     "Sum": Case(lambda: Sum(StillingerWeber(), LennardJones({"Ge": (1, 1), "Si": (0.3, 2.1)}, 5.0)), SILICON),
     "NequIP": Case(_nequip, _mixed_fcc()),
+    "Allegro": Case(_allegro, _mixed_fcc()),
+    "Committee": Case(lambda: Committee([_nequip(1), _nequip(2), _allegro()]), _mixed_fcc()),
     "NequIP, TorchScript": Case(_torchscript, _mixed_fcc()),
 }
 

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Generator, Tensor, nn
 
 from shoal.architectures.base import ArchitectureConfig, AtomicEnergyModel, Nonlinearity
-from shoal.nn import CONVOLUTIONS, SCALAR, BesselBasis, Irrep, ScalarMLP, spherical_harmonics
+from shoal.architectures.geometry import EdgeGeometry
+from shoal.nn import CONVOLUTIONS, SCALAR, BesselBasis, Irrep, ScalarMLP
 from shoal.nn.contraction import Contraction
 from shoal.nn.harmonics import L_MAX, degree
 from shoal.nn.irreps import harmonic
@@ -154,14 +155,29 @@ class Allegro(AtomicEnergyModel):
         return self.config.reach
 
     @property
-    def strictly_local(self) -> bool:
-        return True
+    def hops(self) -> int:
+        return 1
 
-    def network(self, x: Tensor, directions: Tensor, edge_index: Tensor, atom_types: Tensor) -> Tensor:
+    def network(self, geometry: EdgeGeometry, edge_index: Tensor, atom_types: Tensor) -> Tensor:
+        edge_energies = self.readout(self._edge_features(geometry, edge_index, atom_types))[:, 0]
+        return self._of_atoms(edge_energies, edge_index, atom_types)
+
+    def features(self, geometry: EdgeGeometry, edge_index: Tensor, atom_types: Tensor) -> Tensor:
+        edge_features = self._edge_features(geometry, edge_index, atom_types)
+        return self._of_atoms(edge_features, edge_index, atom_types)
+
+    def _of_atoms(self, values: Tensor, edge_index: Tensor, atom_types: Tensor) -> Tensor:
+        """(N, ...): values of edges (E, ...) summed by centre."""
+        # an edge's energy moves two atoms: unit variance of forces needs the 1 / sqrt 2
+        norm = self.neighbor_norm[atom_types] / sqrt(2)
+        return segment_sum(values, edge_index[0], atom_types.shape[0]) * (norm if values.dim() == 1 else norm[:, None])
+
+    def _edge_features(self, geometry: EdgeGeometry, edge_index: Tensor, atom_types: Tensor) -> Tensor:
+        """Invariants (E, F) of the last layer."""
         config, centre = self.config, edge_index[0]
         norm = self.neighbor_norm[atom_types]
-        harmonics = spherical_harmonics(directions, config.l_max)
-        embedded = self.scalar_embed(self.embedding(x, edge_index, atom_types))
+        harmonics = geometry.harmonics(config.l_max)
+        embedded = self.scalar_embed(self.embedding(geometry.x, edge_index, atom_types))
         tensors = self._weighed(harmonics, self.tensor_embed(embedded), config.l_max + 1)
         scalars: list[Tensor] = []
         latents = self.projection(embedded)
@@ -171,9 +187,7 @@ class Allegro(AtomicEnergyModel):
             summands = self._weighed(harmonics, weights, config.surroundings_weights)
             surroundings = segment_sum(summands, centre, atom_types.shape[0]) * norm[:, None, None]
             tensors, latents = layer(tensors, surroundings, scalars, centre)
-        edge_energies = self.readout(torch.cat([*scalars, latents], dim=1))[:, 0]
-        # an edge's energy moves two atoms: unit variance of forces needs the 1 / sqrt 2
-        return segment_sum(edge_energies, centre, atom_types.shape[0]) * (norm / sqrt(2))
+        return torch.cat([*scalars, latents], dim=1)
 
     def _weighed(self, harmonics: Tensor, weights: Tensor, n_weights: int) -> Tensor:
         """(E, (l_max + 1)^2, C): harmonics times their channels' weights, one per degree or one for all of them."""

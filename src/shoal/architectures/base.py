@@ -4,7 +4,7 @@ N atoms, E edges, T types.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from typing import Annotated, Any, Literal, Self
 
@@ -12,6 +12,7 @@ import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from torch import Tensor, nn
 
+from shoal.architectures.geometry import EdgeGeometry
 from shoal.nn import ZBL, EdgeCutoffs, ScaleShift
 
 Nonlinearity = Annotated[
@@ -162,16 +163,24 @@ class AtomicEnergyModel(nn.Module, ABC):
 
     @property
     @abstractmethod
+    def hops(self) -> int:
+        """Number of edges between an atom and the farthest that it feels."""
+
+    @property
     def strictly_local(self) -> bool:
         """Whether an atom's energy depends only on the edges centred at it."""
+        return self.hops == 1
 
     @abstractmethod
-    def network(self, x: Tensor, directions: Tensor, edge_index: Tensor, atom_types: Tensor) -> Tensor:
+    def network(self, geometry: EdgeGeometry, edge_index: Tensor, atom_types: Tensor) -> Tensor:
         """The learned part (N,), before scale and shift, in the model's precision.
 
-        x (E,) float64, distances as shares of the cutoff; directions (E, 3) in the model's precision, unit vectors
-        from centre to neighbour. Edges with x >= 1 add exactly zero.
+        Edges as long as the cutoff or longer (x >= 1) add exactly zero.
         """
+
+    @abstractmethod
+    def features(self, geometry: EdgeGeometry, edge_index: Tensor, atom_types: Tensor) -> Tensor:
+        """Invariants of the last layer (N, F), which the energy is read from, in the model's precision."""
 
     def set_scales_shifts(
         self, scales: float | Sequence[float] | Tensor, shifts: float | Sequence[float] | Tensor
@@ -179,15 +188,36 @@ class AtomicEnergyModel(nn.Module, ABC):
         """Set energy scale and isolated-atom energy (eV), one number or one per type."""
         self.scale_shift.set(scales, shifts)
 
+    @property
+    def geometry_key(self) -> tuple[object, ...]:
+        """Equal where models see edges alike, so that one may use another's `geometry`."""
+        cutoffs = self.config.cutoffs_by_types
+        return self.config.cutoff, self.config.dtype, None if cutoffs is None else tuple(map(tuple, cutoffs))
+
+    def geometry(
+        self,
+        edge_vectors: Tensor,
+        edge_index: Tensor,
+        atom_types: Tensor,
+        seam: Callable[[Tensor], Tensor] | None = None,
+    ) -> EdgeGeometry:
+        """Of edge vectors (E, 3) in A, neighbour minus centre."""
+        vectors = edge_vectors.to(torch.float64)
+        distances = (vectors * vectors).sum(dim=1).sqrt()
+        directions = (vectors / distances[:, None]).to(self.config.dtype)
+        return EdgeGeometry(distances, self.edge_cutoffs(distances, edge_index, atom_types), directions, seam)
+
+    def energies(self, geometry: EdgeGeometry, edge_index: Tensor, atom_types: Tensor) -> Tensor:
+        """Atomic energies (N,) float64 in eV."""
+        energies = self.scale_shift(self.network(geometry, edge_index, atom_types), atom_types)
+        if self.zbl is None:
+            return energies
+        return energies + self.zbl(geometry.distances, geometry.x, edge_index, atom_types)
+
     def forward(self, edge_vectors: Tensor, edge_index: Tensor, atom_types: Tensor) -> Tensor:
         """Atomic energies (N,) float64 in eV.
 
         edge_vectors (E, 3) in A, neighbour minus centre; edge_index (2, E) int64, centre then neighbour;
         atom_types (N,) int64. Edges longer than the cutoff add exactly zero, to energies and to gradients.
         """
-        vectors = edge_vectors.to(torch.float64)
-        distances = (vectors * vectors).sum(dim=1).sqrt()
-        directions = (vectors / distances[:, None]).to(self.config.dtype)
-        x = self.edge_cutoffs(distances, edge_index, atom_types)
-        energies = self.scale_shift(self.network(x, directions, edge_index, atom_types), atom_types)
-        return energies if self.zbl is None else energies + self.zbl(distances, x, edge_index, atom_types)
+        return self.energies(self.geometry(edge_vectors, edge_index, atom_types), edge_index, atom_types)

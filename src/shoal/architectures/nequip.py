@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from torch import Generator, Tensor, nn
 
 from shoal.architectures.base import ArchitectureConfig, AtomicEnergyModel, Nonlinearity
+from shoal.architectures.geometry import EdgeGeometry
 from shoal.nn import (
     CONVOLUTIONS,
     NONLINEARITIES,
@@ -27,7 +28,6 @@ from shoal.nn import (
     SelfConnection,
     couplings,
     reachable,
-    spherical_harmonics,
 )
 from shoal.nn.harmonics import L_MAX
 from shoal.nn.initial import normal
@@ -168,16 +168,19 @@ class NequIP(AtomicEnergyModel):
         return self.config.num_layers * self.config.reach
 
     @property
-    def strictly_local(self) -> bool:
-        return self.config.num_layers == 1
+    def hops(self) -> int:
+        return self.config.num_layers
 
-    def network(self, x: Tensor, directions: Tensor, edge_index: Tensor, atom_types: Tensor) -> Tensor:
+    def network(self, geometry: EdgeGeometry, edge_index: Tensor, atom_types: Tensor) -> Tensor:
+        return self.readout(self.features(geometry, edge_index, atom_types))[:, 0]
+
+    def features(self, geometry: EdgeGeometry, edge_index: Tensor, atom_types: Tensor) -> Tensor:
         centre, neighbor = edge_index[0], edge_index[1]
         edges = Edges(
             centre,
             neighbor,
-            self.basis(x).to(self.config.dtype),
-            spherical_harmonics(directions, self.config.l_max),
+            geometry.basis(self.basis),
+            geometry.harmonics(self.config.l_max),
             atom_types.shape[0],
         )
         embedding = self.type_embedding
@@ -188,7 +191,7 @@ class NequIP(AtomicEnergyModel):
         features = first(features, embedding, all_types, edges._replace(source=atom_types[neighbor]))
         for layer in others:
             features = layer(features, embedding, atom_types, edges)
-        return self.readout(features[SCALAR][:, 0])[:, 0]
+        return features[SCALAR][:, 0]
 
 
 class InteractionLayer(nn.Module):

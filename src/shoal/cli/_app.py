@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from shoal.cli._show import error_line, warning_line
+from shoal.cli.check import check
 from shoal.cli.compile import compile_
 from shoal.cli.demo import demo
 from shoal.cli.doctor import doctor
@@ -87,6 +88,7 @@ app.command()(train)
 app.command()(package)
 app.command("import-nequip")(import_nequip)
 app.command("compile")(compile_)
+app.command()(check)
 app.command()(info)
 app.command()(evaluate)
 app.command()(relax)

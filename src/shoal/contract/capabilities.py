@@ -6,13 +6,52 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from shoal.contract.request import SampleKind
+
 Truncation = Literal["smooth", "shift", "none"]
+Gradient = Literal["positions", "strain"]
+
+
+class Support(BaseModel):
+    """How a potential serves one quantity of the labelled face.
+
+    sample_kinds: per system, per atom. explicit_gradients: the gradients it can store with the values of each kind.
+    selected_atoms: whether values and gradients of some atoms only can be asked for. differentiable: whether the
+    values carry the caller's graph, in positions, cell and parameters.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sample_kinds: tuple[SampleKind, ...] = ("system", "atom")
+    explicit_gradients: dict[SampleKind, tuple[Gradient, ...]] = {}
+    selected_atoms: bool = True
+    differentiable: bool = False
+
+    def both(self, other: Support) -> Support:
+        """What this and another serve alike."""
+        kinds = tuple(kind for kind in self.sample_kinds if kind in other.sample_kinds)
+        return Support(
+            sample_kinds=kinds,
+            explicit_gradients={
+                kind: tuple(name for name in own if name in other.explicit_gradients.get(kind, ()))
+                for kind, own in self.explicit_gradients.items()
+                if kind in kinds
+            },
+            selected_atoms=self.selected_atoms and other.selected_atoms,
+            differentiable=self.differentiable and other.differentiable,
+        )
+
+
+BOTH: dict[SampleKind, tuple[Gradient, ...]] = {"system": ("positions", "strain"), "atom": ("positions", "strain")}
 
 
 class Capabilities(BaseModel):
     """What a potential can give and what it claims.
 
+    outputs: the native quantities. quantities: the labelled ones, `energy/<name>` variants among them, and how each
+    is served.
     interaction_range in A: how far a displaced atom is felt (layers x cutoff for message passing).
+    hops: edges between an atom and the farthest that it feels, 1 if strictly local, None if unknown.
     truncation: "smooth" if energy and forces go to zero continuously at the cutoff, "shift" if only the energy
     does, "none" if neither.
     """
@@ -20,8 +59,10 @@ class Capabilities(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     outputs: tuple[str, ...]
+    quantities: dict[str, Support] = {}
     atomic_types: tuple[str, ...]
     interaction_range: float
+    hops: int | None = None
     length_unit: Literal["A"] = "A"
     energy_unit: Literal["eV"] = "eV"
     dtype: Literal["float32", "float64"] = "float64"

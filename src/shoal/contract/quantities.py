@@ -1,6 +1,6 @@
-"""The quantities a potential can give on a packed state: one table, read by everything that checks or documents them.
+"""The quantities a potential can give: one table for each face, read by all that builds, checks or documents them.
 
-N atoms, S systems.
+Native: flat tensors on the packed state. Labelled: what `Potential.outputs` gives. N atoms, S systems.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from shoal.contract.request import SampleKind
 from shoal.errors import UnsupportedRequestError
 
 
@@ -46,6 +47,170 @@ QUANTITIES = {
 }
 
 DEFAULT_OUTPUTS = ("energy", "forces", "stress")
+
+
+@dataclass(frozen=True)
+class Standard:
+    """One quantity of the labelled face.
+
+    `components`: names of the axes between samples and properties, each 0, 1, 2. `property`: name of the property
+    dimension, 0, 1, ... `unit` as an expression, empty without one. `gradients` that may be stored with the values.
+    `served_by`: which potentials give it. `exact`: always float64, as energies of the native face are. `older`: names
+    it went by, still understood. Per atom a quantity is additive: the value of a system is the sum over its atoms.
+    """
+
+    name: str
+    sample_kinds: tuple[SampleKind, ...]
+    components: tuple[str, ...]
+    property: str
+    unit: str
+    gradients: tuple[str, ...]
+    meaning: str
+    served_by: str
+    exact: bool = False
+    older: tuple[str, ...] = ()
+
+
+_EITHER: tuple[SampleKind, ...] = ("system", "atom")
+_BOTH = ("positions", "strain")
+_PASSED_ON = "potentials whose compute returns it"
+
+STANDARD = {
+    q.name: q
+    for q in (
+        Standard(
+            "energy",
+            _EITHER,
+            (),
+            "energy",
+            "eV",
+            _BOTH,
+            "potential energy",
+            "every potential; in every form .shoal packages and other eager potentials, without the caller's graph "
+            "files of shoal compile",
+            exact=True,
+        ),
+        Standard(
+            "energy_ensemble",
+            _EITHER,
+            (),
+            "energy",
+            "eV",
+            _BOTH,
+            "energy by each member of a committee, one property each; their mean is the energy",
+            "a Committee of packages",
+            exact=True,
+        ),
+        Standard(
+            "energy_uncertainty",
+            _EITHER,
+            (),
+            "energy",
+            "eV",
+            (),
+            "sample standard deviation of the ensemble; per system, of the sums over its atoms",
+            "a Committee of packages",
+            exact=True,
+        ),
+        Standard(
+            "non_conservative_force",
+            ("atom",),
+            ("xyz",),
+            "non_conservative_force",
+            "eV/A",
+            (),
+            "force that is not the gradient of an energy",
+            _PASSED_ON,
+            older=("non_conservative_forces",),
+        ),
+        Standard(
+            "non_conservative_stress",
+            ("system",),
+            ("xyz_1", "xyz_2"),
+            "non_conservative_stress",
+            "eV/A^3",
+            (),
+            "stress that is not the gradient of an energy, positive under tension",
+            _PASSED_ON,
+        ),
+        Standard(
+            "feature",
+            _EITHER,
+            (),
+            "feature",
+            "",
+            (),
+            "invariants of the last layer, which the energy is read from; per system their sum over the atoms",
+            ".shoal packages",
+            older=("features",),
+        ),
+        Standard(
+            "charge",
+            _EITHER,
+            (),
+            "charge",
+            "e",
+            (),
+            "charge as the model gives it; per system the sum over its atoms",
+            _PASSED_ON,
+            older=("charges",),
+        ),
+        Standard(
+            "heat_flux",
+            ("system",),
+            ("xyz",),
+            "heat_flux",
+            "eV*A/fs",
+            (),
+            "potential and convective part, extensive; needs velocities",
+            "every potential with atomic energies but NequIP's compiled files",
+            exact=True,
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class GradientLayout:
+    """Sample names and component names of an explicit gradient, and the power of the length in its unit."""
+
+    samples: tuple[str, ...]
+    components: tuple[str, ...]
+    length_power: int
+    meaning: str
+
+
+GRADIENTS = {
+    "positions": GradientLayout(
+        ("sample", "system", "atom"), ("xyz",), -1, "minus the force on each moved atom, at fixed cell"
+    ),
+    "strain": GradientLayout(
+        ("sample",),
+        ("xyz_1", "xyz_2"),
+        0,
+        "volume times stress, for r' = r (1 + strain): xyz_1 is the axis of the position, xyz_2 of the derivative",
+    ),
+}
+
+
+def standard(name: str) -> Standard:
+    """The row of a labelled quantity, of its variants `energy/<name>` and of its older names.
+
+    Raises UnsupportedRequestError naming all of them.
+    """
+    base = name.split("/")[0]
+    for quantity in STANDARD.values():
+        if base == quantity.name or base in quantity.older:
+            return quantity
+    raise UnsupportedRequestError(
+        f"{name!r} is no standard quantity; there are {', '.join(STANDARD)} and their variants such as energy/<name>"
+    )
+
+
+def current_name(name: str) -> str:
+    """The name as it is spelt now: `features/a` is `feature/a`. Raises UnsupportedRequestError."""
+    _, *variant = name.split("/", 1)
+    return "/".join([standard(name).name, *variant])
 
 
 def check_outputs(requested: Iterable[str], available: Iterable[str], who: str) -> tuple[str, ...]:

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch
 
 from shoal.atomic import write_atomically
+from shoal.conformance import check
+from shoal.conformance.potential_subject import PotentialSubject
 from shoal.deploy.aotinductor import write_aotinductor
 from shoal.deploy.package import package
 from shoal.deploy.prove import compare_with_reference
@@ -23,6 +25,7 @@ from shoal.files import CompiledMetadata, Package, model_kind, read_package
 from shoal.files.compiled import INPUTS, METADATA, OUTPUTS, compute_capability, cpu_isa
 from shoal.files.reference import tensors_to_structures
 from shoal.potentials import CompiledPotential, LearnedPotential
+from shoal.state import TypeMap
 
 
 class Mode(NamedTuple):
@@ -53,8 +56,9 @@ def compile_model(
     `mode`: "aotinductor" writes native code for this processor or GPU (`*.shoal.pt2`), "torchscript" operators that
     any processor runs, slower (`*.shoal.pth`).
     The file is written only if energies, forces and stresses on the package's own structures agree within
-    tolerance, in batches of one, two and many. Raises CompileError, saying what failed and what to do, InputError
-    for an unknown mode, target or ending, ModelFileError for a model that cannot be read.
+    tolerance, in batches of one, two and many, and if it passes the fast set of `shoal.check`. Raises CompileError,
+    saying what failed and what to do, InputError for an unknown mode, target or ending, ModelFileError for a model
+    that cannot be read.
     """
     out, device = Path(out), as_device(device)
     _check_request(out, mode, target, device)
@@ -68,6 +72,7 @@ def compile_model(
         _write_metadata(draft, metadata)
         structures, atom_types = tensors_to_structures(content.reference)
         differences = verify(CompiledPotential(draft, device), potential, structures, atom_types)
+        _conform(CompiledPotential(draft, device))
         metadata = metadata.model_copy(update={"verified": differences})
         _write_metadata(draft, metadata)
         _move(draft, out)
@@ -84,6 +89,21 @@ def _check_request(out: Path, mode: str, target: str, device: torch.device) -> N
         raise InputError(f"{out}: the name of a compiled file ends in {ending} for mode {mode}")
     if not out.parent.is_dir():
         raise InputError(f"{out.parent}: no such folder")
+
+
+def _conform(compiled: CompiledPotential) -> None:
+    """Hold the file to the output contract. Raises CompileError with what it breaks."""
+    from ase.data import chemical_symbols
+
+    named = {name: name for name in compiled.type_names if name in chemical_symbols}
+    stored = compiled.species_map
+    type_map = TypeMap(compiled.type_names, named if stored is None else stored)
+    report = check(PotentialSubject(compiled, type_map, compiled.path.name), fast=True)
+    if not report.passed:
+        raise CompileError(
+            f"the compiled file breaks the output contract; no file was written. {report.explain()} {EAGER_WORKS} "
+            "shoal check MODEL.shoal tells whether the model itself does"
+        )
 
 
 def _as_package(model: Path, scratch: Path) -> Package:

@@ -36,7 +36,7 @@ def compiled_graph(function: Function, like: Sequence[torch.Tensor], dims: Seque
     from torch._inductor import standalone_compile
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    stand_ins = [_stand_in(tensor, names) for tensor, names in zip(like, dims, strict=True)]
+    stand_ins: list[Any] = [_stand_in(tensor, names) for tensor, names in zip(like, dims, strict=True)]
     with inductor_cache(), warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         mode, symbolic = _symbolic(stand_ins, dims)

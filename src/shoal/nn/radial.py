@@ -32,7 +32,7 @@ class BesselBasis(nn.Module):
 
     def __init__(self, cutoff: float, num_bessels: int, envelope_p: int, trainable: bool) -> None:
         super().__init__()
-        self.cutoff, self.envelope_p = cutoff, envelope_p
+        self.cutoff, self.envelope_p, self.trainable = cutoff, envelope_p, trainable
         orders = torch.arange(1, num_bessels + 1, dtype=torch.float64)
         if trainable:
             self.orders = nn.Parameter(orders)

@@ -31,16 +31,42 @@ def energy_and_derivatives(
     (N,) differentiates sum_i w_i E_i instead of the energy (energies themselves are not weighted). Gradients are
     taken in any grad mode; `create_graph` keeps the results differentiable in the parameters, for training.
     """
-    if torch.is_inference_mode_enabled():
-        raise InputError("torch.inference_mode() takes no gradients, so there are no forces: use torch.no_grad()")
+    atomic, vectors, (gradient,) = edge_gradients(
+        lambda r: atomic_energies(r)[:, None], edge_vectors, energy_weights, create_graph=create_graph
+    )
+    return quantities(atomic[:, 0], vectors, gradient, edge_index, system_index, cell)
+
+
+def edge_gradients(
+    atomic_energies: Callable[[torch.Tensor], torch.Tensor],
+    edge_vectors: torch.Tensor,
+    energy_weights: torch.Tensor | None = None,
+    *,
+    create_graph: bool = False,
+    each: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
+    """Atomic energies (N, P), edge vectors (E, 3) without a graph, and gradients in them, (E, 3) each.
+
+    `atomic_energies` gives P properties, the members of a committee or one. `each`: one gradient for each of them,
+    else the one of their mean. Other arguments as those of `energy_and_derivatives`.
+    """
+    check_gradients_are_taken()
     vectors = edge_vectors.detach().requires_grad_(True)
     with torch.enable_grad():
         atomic = atomic_energies(vectors)
-        total = atomic.sum() if energy_weights is None else (atomic * energy_weights).sum()
-        (gradient,) = torch.autograd.grad(total, vectors, create_graph=create_graph)
-    if not create_graph:
-        atomic = atomic.detach()
-    return quantities(atomic, vectors.detach(), gradient, edge_index, system_index, cell)
+        totals = (atomic if energy_weights is None else atomic * energy_weights[:, None]).sum(0)
+        targets = list(totals.unbind(0)) if each else [totals.mean()]
+        gradients = [
+            torch.autograd.grad(target, vectors, create_graph=create_graph, retain_graph=create_graph or k > 0)[0]
+            for k, target in reversed(list(enumerate(targets)))
+        ][::-1]
+    return atomic if create_graph else atomic.detach(), vectors.detach(), gradients
+
+
+def check_gradients_are_taken() -> None:
+    """Raises InputError in inference mode."""
+    if torch.is_inference_mode_enabled():
+        raise InputError("torch.inference_mode() takes no gradients, so there are no forces: use torch.no_grad()")
 
 
 def quantities(
@@ -56,11 +82,11 @@ def quantities(
     atomic_energy (N,) and energy (S,) eV, forces (N, 3) eV/A, stress (S, 3, 3) eV/A^3 (NaN where the cell has no
     volume) and virial (S, 3, 3) eV, in the dtype of what they are made from.
     """
-    strain_gradient = _strain_gradient(vectors, gradient, edge_index, system_index, cell.shape[0])
+    strain_gradient = edge_strain_gradient(vectors, gradient, edge_index, system_index, cell.shape[0])
     return {
         "atomic_energy": atomic,
-        "energy": _energy(atomic, system_index, cell.shape[0]),
-        "forces": _forces(gradient, edge_index, system_index.shape[0]),
+        "energy": system_energies(atomic, system_index, cell.shape[0]),
+        "forces": edge_forces(gradient, edge_index, system_index.shape[0]),
         "stress": stress(strain_gradient, cell),
         "virial": -strain_gradient,
     }
@@ -92,24 +118,28 @@ def cell_volume(cell: torch.Tensor, flatness: float = 1e-6) -> torch.Tensor:
     return torch.where(volume > flatness * lengths[:, 0] * lengths[:, 1] * lengths[:, 2], volume, 0.0)
 
 
-def _energy(atomic: torch.Tensor, system_index: torch.Tensor, n_systems: int) -> torch.Tensor:
-    """(S,): whole eV, whose sums are exact, and what is left, so that reference energies of 1e7 eV cost no digits."""
+def system_energies(atomic: torch.Tensor, system_index: torch.Tensor, n_systems: int) -> torch.Tensor:
+    """(S, ...) from (N, ...), so that reference energies of 1e7 eV cost no digits.
+
+    Whole eV, whose sums are exact, and what is left are summed apart.
+    """
     whole = atomic.detach().round()
     return segment_sum(torch.stack((whole, atomic - whole), dim=1), system_index, n_systems).sum(1)
 
 
-def _forces(gradient: torch.Tensor, edge_index: torch.Tensor, n_atoms: int) -> torch.Tensor:
+def edge_forces(gradient: torch.Tensor, edge_index: torch.Tensor, n_atoms: int) -> torch.Tensor:
+    """Forces (N, 3) from the gradient in the edge vectors (E, 3)."""
     return segment_sum(gradient, edge_index[0], n_atoms) - segment_sum(gradient, edge_index[1], n_atoms)
 
 
-def _strain_gradient(
+def edge_strain_gradient(
     vectors: torch.Tensor,
     gradient: torch.Tensor,
     edge_index: torch.Tensor,
     system_index: torch.Tensor,
     n_systems: int,
 ) -> torch.Tensor:
-    """(S, 3, 3): summed per atom first, so that the long sum over a system has short terms."""
+    """dE/d(strain) (S, 3, 3): summed per atom first, so that the long sum over a system has short terms."""
     outer = (vectors[:, :, None] * gradient[:, None, :]).reshape(-1, 9)
     per_atom = segment_sum(outer, edge_index[0], system_index.shape[0])
     return segment_sum(per_atom, system_index, n_systems).reshape(-1, 3, 3)

@@ -7,16 +7,40 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import nn
 
-from shoal.contract import DEFAULT_OUTPUTS, QUANTITIES, Capabilities, Truncation, check_outputs
+from shoal.contract import (
+    DEFAULT_OUTPUTS,
+    QUANTITIES,
+    STANDARD,
+    Capabilities,
+    OutputRequest,
+    check_outputs,
+)
+from shoal.contract.labels import Rows
 from shoal.errors import InputError
-from shoal.neighbors import NeighborList
-from shoal.potentials._derivatives import energy_and_derivatives
-from shoal.potentials.graph import Graph
+from shoal.neighbors import NeighborList, neighbor_list
+from shoal.potentials._heat_flux import heat_flux, unfolded_flux
+from shoal.potentials._labelled import Frame, labelled_outputs
 from shoal.state import SimState, TypeMap
+
+if TYPE_CHECKING:
+    from metatensor.torch import Labels, TensorMap
+
+
+class EnergyDerivatives(NamedTuple):
+    """energy (S, P) and atomic_energy (N, P) eV, None without such; gradients (N, 3, Q) eV/A and (S, 3, 3, Q) eV.
+
+    Q is 1, or P where the gradients of each property are asked for.
+    """
+
+    energy: torch.Tensor
+    atomic_energy: torch.Tensor | None
+    positions_gradient: torch.Tensor
+    strain_gradient: torch.Tensor
 
 
 class Potential(nn.Module, ABC):
@@ -77,6 +101,82 @@ class Potential(nn.Module, ABC):
         UnsupportedSpeciesError, and InputError for a neighbour list that is too short or of another state.
         """
         names = check_outputs(outputs, self.capabilities.outputs, type(self).__name__)
+        exact, neighbors, types = self._prepared(state, neighbors, atom_types)
+        if energy_weights is not None and tuple(energy_weights.shape) != (state.n_atoms,):
+            raise InputError(f"energy_weights must have shape ({state.n_atoms},), got {tuple(energy_weights.shape)}")
+        values = self.compute(exact, neighbors, types, energy_weights)
+        return {name: values[name] if QUANTITIES[name].exact else values[name].to(state.dtype) for name in names}
+
+    def outputs(
+        self,
+        state: SimState,
+        requests: Mapping[str, OutputRequest],
+        selected_atoms: Labels | None = None,
+        neighbors: NeighborList | None = None,
+        atom_types: torch.Tensor | None = None,
+    ) -> dict[str, TensorMap]:
+        """The requested quantities with their labels, as real metatensor TensorMaps.
+
+        `requests`: names of `shoal.contract.STANDARD` or variants such as `energy/<name>`. `selected_atoms`: Labels
+        "system" and "atom"; only these count, in their order. `neighbors` and `atom_types` (N,) are made where they
+        are not given. Values of eager potentials carry the caller's graph in positions, cell and parameters, twice
+        differentiable; explicit gradients are numbers. Energies and heat fluxes are float64, the others of the
+        state's dtype. Raises UnsupportedRequestError, UnsupportedSpeciesError, and InputError.
+        """
+        if neighbors is None:
+            neighbors = neighbor_list(state, self.cutoff)
+        exact, neighbors, types = self._prepared(state, neighbors, atom_types)
+        rows = Rows.all_of(exact) if selected_atoms is None else Rows.selected(selected_atoms, exact)
+        frame = Frame(exact, neighbors, types, rows, selected_atoms is not None)
+        return labelled_outputs(self, requests, frame, state.dtype)
+
+    def energies(self, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor) -> torch.Tensor:
+        """Atomic energies (N, P) eV, one property or one for each member of an ensemble; the caller's graph is kept.
+
+        State, list and types as `compute` takes them.
+        """
+        return self.compute(state, neighbors, atom_types)["atomic_energy"][:, None]
+
+    def energy_derivatives(
+        self,
+        state: SimState,
+        neighbors: NeighborList,
+        atom_types: torch.Tensor,
+        energy_weights: torch.Tensor | None = None,
+        *,
+        each: bool = False,
+    ) -> EnergyDerivatives:
+        """Energies by each member of an ensemble, and the gradients of sum_i w_i E_i: of each, or of their mean."""
+        values = self.compute(state, neighbors, atom_types, energy_weights)
+        return EnergyDerivatives(
+            values["energy"][:, None],
+            values["atomic_energy"][:, None] if "atomic_energy" in values else None,
+            -values["forces"][..., None],
+            -values["virial"][..., None],
+        )
+
+    def values(self, name: str, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor) -> torch.Tensor:
+        """A quantity of `shoal.contract.STANDARD` that is no energy, its rows those of atoms where it can have them.
+
+        Shape (rows, *components, P), as `compute` returns it or without the last axis.
+        """
+        if name == "heat_flux":
+            return heat_flux(self, state, neighbors, atom_types)[..., None]
+        values = self.compute(state, neighbors, atom_types)[name]
+        return values[..., None] if values.dim() == 1 + len(STANDARD[name].components) else values
+
+    def potential_heat_flux(self, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor) -> torch.Tensor:
+        """sum_ij (r_i - r_j) (dE_i/dr_j . v_j), (S, 3) eV A/fs."""
+        return unfolded_flux(self, state, atom_types)
+
+    def variant(self, name: str) -> Potential:
+        """The potential that gives a quantity or its variant `energy/<name>`."""
+        return self
+
+    def _prepared(
+        self, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor | None
+    ) -> tuple[SimState, NeighborList, torch.Tensor]:
+        """The state in float64, its pairs within the cutoff and its atom types; the list is checked to be its own."""
         if neighbors.cutoff < self.cutoff:
             raise InputError(f"the neighbour list ends at {neighbors.cutoff} A, the potential reaches {self.cutoff} A")
         if neighbors.positions.shape[0] != state.n_atoms or neighbors.cell.shape[0] != state.n_systems:
@@ -89,67 +189,9 @@ class Potential(nn.Module, ABC):
             if own is not its and not torch.equal(own, its):
                 raise InputError(f"the neighbour list is of another state: its {name} is another")
         types = self.type_map()(state) if atom_types is None else atom_types
-        for name, value in (("atom_types", types), ("energy_weights", energy_weights)):
-            if value is not None and tuple(value.shape) != (state.n_atoms,):
-                raise InputError(f"{name} must have shape ({state.n_atoms},), got {tuple(value.shape)}")
+        if tuple(types.shape) != (state.n_atoms,):
+            raise InputError(f"atom_types must have shape ({state.n_atoms},), got {tuple(types.shape)}")
         exact = state.to(dtype=torch.float64)
         if neighbors.cutoff + neighbors.skin > self.cutoff:
             neighbors = neighbors.within(self.cutoff, exact.positions, exact.cell)
-        values = self.compute(exact, neighbors, types, energy_weights)
-        return {name: values[name] if QUANTITIES[name].exact else values[name].to(state.dtype) for name in names}
-
-
-class ShortRangePotential(Potential):
-    """A potential that is a function of edge vectors; it writes `atomic_energies` and nothing else."""
-
-    strictly_local = True
-    truncation: Truncation = "smooth"
-
-    @abstractmethod
-    def atomic_energies(self, graph: Graph) -> torch.Tensor:
-        """Energy of each atom (N,) float64 eV; edges longer than the cutoff contribute nothing."""
-
-    @property
-    def interaction_range(self) -> float:
-        return self.cutoff
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return Capabilities(
-            outputs=tuple(QUANTITIES),
-            atomic_types=self.type_names,
-            interaction_range=self.interaction_range,
-            strictly_local=self.strictly_local,
-            truncation=self.truncation,
-        )
-
-    def compute(
-        self,
-        state: SimState,
-        neighbors: NeighborList,
-        atom_types: torch.Tensor,
-        energy_weights: torch.Tensor | None = None,
-        *,
-        create_graph: bool = False,
-    ) -> dict[str, torch.Tensor]:
-        def atomic_energies(edge_vectors: torch.Tensor) -> torch.Tensor:
-            return self.atomic_energies(
-                Graph(
-                    edge_vectors=edge_vectors,
-                    edge_index=neighbors.edge_index,
-                    atom_types=atom_types,
-                    system_index=state.system_index,
-                    charge=state.charge,
-                    spin=state.spin,
-                )
-            )
-
-        return energy_and_derivatives(
-            atomic_energies,
-            neighbors.edge_vectors(state.positions, state.cell),
-            neighbors.edge_index,
-            state.system_index,
-            state.cell,
-            energy_weights=energy_weights,
-            create_graph=create_graph,
-        )
+        return exact, neighbors, types

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from shoal.contract import Capabilities
+from shoal.contract import BOTH, Capabilities, Support
 from shoal.errors import ModelFileError
 from shoal.files import CompiledMetadata, check_runs_here, read_metadata
 from shoal.files.compiled import INPUTS, OUTPUTS
@@ -51,7 +51,13 @@ class CompiledPotential(FilePotential):
 
     @cached_property
     def capabilities(self) -> Capabilities:
-        return self.metadata.capabilities.model_copy(update={"supported_devices": (self.metadata.device,)})
+        quantities = {
+            "energy": Support(explicit_gradients=BOTH),
+            "heat_flux": Support(sample_kinds=("system",), selected_atoms=False),
+        }
+        return self.metadata.capabilities.model_copy(
+            update={"supported_devices": (self.metadata.device,), "quantities": quantities}
+        )
 
     def compute(
         self,

@@ -8,11 +8,14 @@ from pathlib import Path
 import torch
 
 from shoal.architectures import build
-from shoal.contract import Capabilities
+from shoal.architectures.geometry import EdgeGeometry
+from shoal.contract import Capabilities, Support
 from shoal.errors import ModelFileError
 from shoal.files import ArchitectureSpec, Package, read_package
-from shoal.potentials.base import ShortRangePotential
+from shoal.neighbors import NeighborList
 from shoal.potentials.graph import Graph
+from shoal.potentials.short_range import ShortRangePotential, graph_of
+from shoal.state import SimState
 
 
 class LearnedPotential(ShortRangePotential):
@@ -36,6 +39,10 @@ class LearnedPotential(ShortRangePotential):
         self.type_names = self.model.config.type_names
         self.species_map = species_map
         self.strictly_local = self.model.strictly_local
+
+    @property
+    def hops(self) -> int:
+        return self.model.hops
 
     @classmethod
     def from_package(cls, package: Package | str | Path) -> LearnedPotential:
@@ -61,7 +68,9 @@ class LearnedPotential(ShortRangePotential):
 
     @property
     def capabilities(self) -> Capabilities:
-        return super().capabilities.model_copy(update={"dtype": self.model_dtype})
+        general = super().capabilities
+        quantities = {**general.quantities, "feature": Support(differentiable=True)}
+        return general.model_copy(update={"dtype": self.model_dtype, "quantities": quantities})
 
     def with_core_dtype(self, model_dtype: str) -> LearnedPotential:
         """The same model with a float32 or float64 core."""
@@ -75,4 +84,19 @@ class LearnedPotential(ShortRangePotential):
         return LearnedPotential(self.spec, self.model.state_dict(), self.species_map, convolution=convolution)
 
     def atomic_energies(self, graph: Graph) -> torch.Tensor:
-        return self.model(graph.edge_vectors, graph.edge_index, graph.atom_types)
+        return self.model.energies(self._geometry(graph), graph.edge_index, graph.atom_types)
+
+    def features(self, graph: Graph) -> torch.Tensor:
+        """Invariants of the last layer (N, F), which the energies are read from, in the core's precision."""
+        return self.model.features(self._geometry(graph), graph.edge_index, graph.atom_types)
+
+    def values(self, name: str, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor) -> torch.Tensor:
+        if name != "feature":
+            return super().values(name, state, neighbors, atom_types)
+        return self.features(graph_of(state, neighbors, atom_types)).to(torch.float64)
+
+    def _geometry(self, graph: Graph) -> EdgeGeometry:
+        key = self.model.geometry_key
+        if key not in graph.made:
+            graph.made[key] = self.model.geometry(graph.edge_vectors, graph.edge_index, graph.atom_types, graph.seam)
+        return graph.made[key]

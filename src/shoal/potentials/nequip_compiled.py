@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from shoal.contract import QUANTITIES, Capabilities
+from shoal.contract import QUANTITIES, Capabilities, Support
 from shoal.errors import ModelFileError, UnsupportedRequestError
 from shoal.files import NequIPMetadata, check_nequip_runs_here, read_nequip_metadata
 from shoal.files.nequip import INPUTS, OUTPUTS, compile_command
@@ -57,6 +57,9 @@ class CompiledNequIP(FilePotential):
         """The file does not tell how many layers it has, so its interaction range is not bounded."""
         return Capabilities(
             outputs=tuple(QUANTITIES),
+            quantities={
+                "energy": Support(explicit_gradients={"system": ("positions", "strain")}, selected_atoms=False)
+            },
             atomic_types=self.type_names,
             interaction_range=inf,
             dtype="float32" if self.metadata.model_dtype == "float32" else "float64",

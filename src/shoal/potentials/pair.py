@@ -10,8 +10,9 @@ from abc import abstractmethod
 import torch
 
 from shoal.nn.segments import segment_sum
-from shoal.potentials.base import Potential, ShortRangePotential
+from shoal.potentials.base import Potential
 from shoal.potentials.graph import Graph
+from shoal.potentials.short_range import ShortRangePotential
 from shoal.potentials.sum import Sum
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 
 from shoal.nn.segments import gather, segment_sum
-from shoal.potentials.base import ShortRangePotential
 from shoal.potentials.graph import Graph
+from shoal.potentials.short_range import ShortRangePotential
 
 EPSILON = 2.1683  # eV
 SIGMA = 2.0951  # A

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
+
 import torch
 from torch import nn
 
-from shoal.contract import QUANTITIES, Capabilities
+from shoal.contract import QUANTITIES, Capabilities, Support
 from shoal.errors import InputError
 from shoal.neighbors import NeighborList
-from shoal.potentials.base import Potential
+from shoal.potentials.base import EnergyDerivatives, Potential
 from shoal.state import SimState
 
 
@@ -44,8 +47,10 @@ class Sum(Potential):
         each = [term.capabilities for term in self._potentials]
         return Capabilities(
             outputs=tuple(name for name in QUANTITIES if all(name in c.outputs for c in each)),
+            quantities=_common([c.quantities for c in each]),
             atomic_types=self.type_names,
             interaction_range=max(c.interaction_range for c in each),
+            hops=None if any(c.hops is None for c in each) else max(c.hops or 1 for c in each),
             strictly_local=all(c.strictly_local for c in each),
             conservative=all(c.conservative for c in each),
             truncation=max((c.truncation for c in each), key=("smooth", "shift", "none").index),
@@ -74,3 +79,46 @@ class Sum(Potential):
             values = term(state, neighbors, outputs, atom_types=types[atom_types], energy_weights=energy_weights)
             total = {name: total[name] + values[name] if total else values[name] for name in outputs}
         return total
+
+    def energies(self, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor) -> torch.Tensor:
+        parts = [term.energies(*prepared) for term, prepared in self._each(state, neighbors, atom_types)]
+        return reduce(torch.add, parts)
+
+    def energy_derivatives(
+        self,
+        state: SimState,
+        neighbors: NeighborList,
+        atom_types: torch.Tensor,
+        energy_weights: torch.Tensor | None = None,
+        *,
+        each: bool = False,
+    ) -> EnergyDerivatives:
+        parts = [
+            term.energy_derivatives(*prepared, energy_weights, each=each)
+            for term, prepared in self._each(state, neighbors, atom_types)
+        ]
+        return EnergyDerivatives(*(reduce(torch.add, values) for values in zip(*parts, strict=True)))
+
+    def potential_heat_flux(self, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor) -> torch.Tensor:
+        return reduce(
+            torch.add,
+            [term.potential_heat_flux(*prepared) for term, prepared in self._each(state, neighbors, atom_types)],
+        )
+
+    def _each(
+        self, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor
+    ) -> Iterator[tuple[Potential, tuple[SimState, NeighborList, torch.Tensor]]]:
+        """Every term with state, list and types as it takes them."""
+        for term, types in zip(self._potentials, self.types_of_terms, strict=True):
+            yield term, term._prepared(state, neighbors, types[atom_types])
+
+
+def _common(each: Sequence[Mapping[str, Support]]) -> dict[str, Support]:
+    """What all terms give; an ensemble if one of them has it, since the others shift all its members alike."""
+    served = {name: reduce(Support.both, [q[name] for q in each]) for name in each[0] if all(name in q for q in each)}
+    served = {name: support for name, support in served.items() if name in ("energy", "heat_flux")}
+    ensembles = [q for q in each if "energy_ensemble" in q]
+    if "energy" in served and len(ensembles) == 1:
+        for name in ("energy_ensemble", "energy_uncertainty"):
+            served[name] = served["energy"].both(ensembles[0][name])
+    return served
