@@ -170,4 +170,8 @@ def test_arguments_that_make_no_sense() -> None:
     for options in ({"cell": "orthorhombic"}, {"max_steps": -1}, {"skin": 0.0}, {"max_atoms": 0}, {"every": 0}):
         with pytest.raises(InputError):
             relax([crystal(1)], **options)
+    with pytest.raises(InputError, match="fmax has 2 values for 1 systems"):
+        relax([crystal(1)], fmax=[0.1, 0.2])
+    with pytest.raises(InputError, match="stress_max"):
+        relax([crystal(1)], stress_max=0.1)
     assert len(relax([])) == 0

@@ -199,6 +199,8 @@ def test_arguments_that_make_no_sense() -> None:
         run(atoms, 1, Langevin(300.0, -1.0))
     with pytest.raises(InputError, match="temperature"):
         run([atoms, atoms], 1, Langevin([300.0]))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"integrator\.temperature\.start has 3 values for 2 systems"):
+        run([atoms, atoms], 1, Langevin(Ramp([1.0, 2.0, 3.0], 5.0, 2)))
     with pytest.raises(InputError, match="timestep"):
         shoal.simulate(atoms, lennard_jones(), NVE(), 0.0, 1, progress=False)
     with pytest.raises(InputError, match="float32"):

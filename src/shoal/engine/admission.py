@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from shoal.constraints import Constraint, constrained
+from shoal.dynamics import Ramp
 from shoal.engine.calculator import BatchCalculator
 from shoal.engine.intake import Batch
 from shoal.engine.outcome import SystemResult
@@ -97,6 +98,19 @@ def admit(
         [member for group in members for member in group],
         refused,
     )
+
+
+def check_lengths(n_systems: int | None, **values: object) -> None:
+    """Refuse per-system arguments of another length than the input, where that is known. Raises InputError."""
+    for name, value in values.items():
+        if isinstance(value, Ramp):
+            check_lengths(n_systems, **{f"{name}.start": value.start, f"{name}.end": value.end})
+        elif n_systems is not None and not isinstance(value, str) and np.ndim(value) == 1:  # type: ignore[arg-type]
+            length = len(value)  # type: ignore[arg-type]
+            if length != n_systems:
+                raise InputError(
+                    f"{name} has {length} values for {n_systems} systems; give one number, or one for each"
+                )
 
 
 def systems_of(

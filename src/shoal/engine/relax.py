@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from shoal.constraints import Constraint
-from shoal.engine.admission import Admitted, Errors, Member, admit
+from shoal.engine.admission import Admitted, Errors, Member, admit, check_lengths
 from shoal.engine.calculator import BatchCalculator
 from shoal.engine.finished import finished, open_run
 from shoal.engine.intake import Batch, batches
@@ -100,6 +100,9 @@ def relax(
         potential, device=device, chemical_species_to_atom_type_map=chemical_species_to_atom_type_map
     )
     n_systems = len(structures) if isinstance(structures, list | tuple | SimState) else None
+    check_lengths(n_systems, fmax=fmax, stress_max=stress_max, pressure=getattr(method.cell, "pressure", 0.0))
+    if stress_max is not None and not method.moves_cell:
+        raise InputError('stress_max needs a cell that moves: cell="unit" or "frechet"')
     run = _Relaxation(
         method=method,
         calculator=calculator,

@@ -18,7 +18,7 @@ from shoal.constraints import Constraint, hold_velocities
 from shoal.dynamics import Integrator, Langevin, MDState, maxwell_boltzmann
 from shoal.dynamics.base import PerSystem
 from shoal.dynamics.parameters import not_negative, positive
-from shoal.engine.admission import Admitted, Errors, admit
+from shoal.engine.admission import Admitted, Errors, admit, check_lengths
 from shoal.engine.calculator import BatchCalculator
 from shoal.engine.finished import finished, open_run
 from shoal.engine.intake import batches
@@ -99,6 +99,8 @@ def simulate(
     stepping: Stepping[MDState] = Stepping(method, calculator, limits, compile, n_steps)
     counts, start = Counts(), time.perf_counter()
     total = len(structures) if isinstance(structures, list | tuple | SimState) else None
+    own = {f.name: getattr(method, f.name) for f in fields(method)}  # type: ignore[arg-type]
+    check_lengths(total, timestep=timestep, temperature=temperature, **{f"integrator.{k}": v for k, v in own.items()})
     states: dict[int, SimState] = {}
     n_rebuilds, atom_steps, place = 0, 0, 0
     sink = open_run(out, overwrite=overwrite)
