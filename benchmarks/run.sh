@@ -1,23 +1,47 @@
 #!/usr/bin/env bash
-# Build both sides once (data, NequIP's training and compiling, import and compiling here) and time both sides with 2 threads and with 1.
+# Time both sides with 2 threads and with 1, one table in results/ each:
+#
+#   benchmarks/run.sh [evaluate] [md] [relax]     without names: all
+#
+# What they need of NequIP (data, training and compiling, import and compiling here) is built once.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
-python=$root/.venv-peers/nequip/bin/python
+peer=$root/.venv-peers/nequip/bin/python
+ours=$root/.venv/bin/python
 work=$root/.venv-peers/artefacts
-if [ ! -f "$work/si.nequip.pt2" ]; then
-    mkdir -p "$work/data"
-    "$root/.venv/bin/python" "$root/benchmarks/make_silicon_sw.py" "$work/data/si_sw.xyz"
-    cp "$root/benchmarks/nequip_si.yaml" "$work/data/"
-    "$root/peers/make_nequip_artefacts.sh" "$work/data" "$work"
-fi
-if [ ! -f "$work/si.shoal.pt2" ]; then
-    "$python" -m shoal import-nequip "$work/train/best.ckpt" "$work/si.shoal" --trust
-    "$root/.venv/bin/shoal" compile "$work/si.shoal" "$work/si.shoal.pt2"
-fi
-table=$root/benchmarks/results/evaluate.md
+
+build() {
+    if [ ! -f "$work/si.nequip.pt2" ]; then
+        mkdir -p "$work/data"
+        "$ours" "$root/benchmarks/make_silicon_sw.py" "$work/data/si_sw.xyz"
+        cp "$root/benchmarks/nequip_si.yaml" "$work/data/"
+        "$root/peers/make_nequip_artefacts.sh" "$work/data" "$work"
+    fi
+    if [ ! -f "$work/si.shoal.pt2" ]; then
+        "$peer" -m shoal import-nequip "$work/train/best.ckpt" "$work/si.shoal" --trust
+        "$root/.venv/bin/shoal" compile "$work/si.shoal" "$work/si.shoal.pt2"
+    fi
+}
+
+evaluate() { # THREADS TABLE
+    OMP_NUM_THREADS=$1 "$peer" "$root/benchmarks/evaluate.py" \
+        --nequip "$work/si.nequip.pt2" --package "$work/si.shoal" --compiled "$work/si.shoal.pt2" --threads "$1" --out "$2"
+}
+
+md() { # THREADS TABLE
+    "$ours" "$root/benchmarks/md.py" --threads "$1" --out "$2"
+}
+
+relax() { # THREADS TABLE
+    "$ours" "$root/benchmarks/relax.py" --nequip "$work/si.nequip.pt2" --threads "$1" --out "$2"
+}
+
+build
 mkdir -p "$root/benchmarks/results"
-printf '# benchmarks/evaluate.py\n' > "$table"
-for threads in 2 1; do
-    OMP_NUM_THREADS=$threads "$python" "$root/benchmarks/evaluate.py" \
-        --nequip "$work/si.nequip.pt2" --package "$work/si.shoal" --compiled "$work/si.shoal.pt2" --threads "$threads" --out "$table"
+for name in ${*:-evaluate md relax}; do
+    table=$root/benchmarks/results/$name.md
+    printf '# benchmarks/%s.py\n' "$name" > "$table"
+    for threads in 2 1; do
+        "$name" "$threads" "$table"
+    done
 done
