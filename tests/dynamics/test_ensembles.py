@@ -36,7 +36,9 @@ def sampled(name: str, temperatures: list[float], pressures: list[float]) -> dic
     warm = Langevin(each["temperature"], 0.01)
     drawn = [2 * t for t in each["temperature"]]
     start = shoal.simulate(structures, potential, warm, n_steps=200, temperature=drawn, seed=1, **settings).state
-    start = shoal.simulate(start, potential, method, n_steps=400, seed=2, **settings).state
+    # velocities drawn anew are at rest as a whole, which a method that conserves momentum relies on
+    kelvin = each["temperature"]
+    start = shoal.simulate(start, potential, method, n_steps=400, temperature=kelvin, seed=2, **settings).state
     seen: dict[str, list[np.ndarray]] = {"kinetic": [], "potential": [], "volume": []}
 
     def look(now: Any) -> None:
