@@ -59,7 +59,7 @@ def run(structures: Any, method: Integrator, n_steps: int, **settings: Any) -> A
 
 
 def mean_and_error(values: list[torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
-    """Of (samples, points * copies): copies are independent, and so are blocks of time longer than a liquid's memory."""
+    """Of (samples, points * copies): copies are independent, and so are blocks of time."""
     blocks = torch.stack(values[-(len(values) // BLOCKS) * BLOCKS :]).reshape(BLOCKS, -1, len(values[0])).mean(1)
     independent = blocks.reshape(BLOCKS, -1, COPIES).transpose(0, 1).flatten(1)
     return independent.mean(1).numpy(), (independent.std(1) / independent.shape[1] ** 0.5).numpy()
