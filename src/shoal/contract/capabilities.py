@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
@@ -70,3 +71,16 @@ class Capabilities(BaseModel):
     strictly_local: bool = False
     conservative: bool = True
     truncation: Truncation = "smooth"
+
+    @staticmethod
+    def claims_of(each: Sequence[Capabilities]) -> dict[str, Any]:
+        """What may be claimed of several potentials together: of every claim the weakest that one of them makes."""
+        hops = [c.hops for c in each if c.hops is not None]
+        return {
+            "interaction_range": max(c.interaction_range for c in each),
+            "hops": max(hops) if len(hops) == len(each) else None,
+            "strictly_local": all(c.strictly_local for c in each),
+            "conservative": all(c.conservative for c in each),
+            "truncation": max((c.truncation for c in each), key=get_args(Truncation).index),
+            "dtype": "float32" if any(c.dtype == "float32" for c in each) else "float64",
+        }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -53,30 +54,27 @@ class Committee(ShortRangePotential):
         return list(self.members)  # type: ignore[arg-type]
 
     @property
+    def _claims(self) -> dict[str, Any]:
+        return Capabilities.claims_of([member.capabilities for member in self._potentials])
+
+    @property
     def interaction_range(self) -> float:
-        return max(member.interaction_range for member in self._potentials)
+        return self._claims["interaction_range"]
 
     @property
     def hops(self) -> int | None:
-        hops = [member.hops for member in self._potentials]
-        return None if None in hops else max(h for h in hops if h is not None)
+        return self._claims["hops"]
 
     @property
     def capabilities(self) -> Capabilities:
-        general, each = super().capabilities, [member.capabilities for member in self._potentials]
+        general = super().capabilities
         energy = general.quantities["energy"]
         quantities = {
             **general.quantities,
             "energy_ensemble": energy,
             "energy_uncertainty": energy.model_copy(update={"explicit_gradients": {}}),
         }
-        return general.model_copy(
-            update={
-                "quantities": quantities,
-                "truncation": max((c.truncation for c in each), key=("smooth", "shift", "none").index),
-                "dtype": "float32" if any(c.dtype == "float32" for c in each) else "float64",
-            }
-        )
+        return general.model_copy(update={"quantities": quantities, **self._claims})
 
     def atomic_energies(self, graph: Graph) -> torch.Tensor:
         return self.member_energies(graph).mean(dim=1)

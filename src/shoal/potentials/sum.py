@@ -49,12 +49,7 @@ class Sum(Potential):
             outputs=tuple(name for name in QUANTITIES if all(name in c.outputs for c in each)),
             quantities=_common([c.quantities for c in each]),
             atomic_types=self.type_names,
-            interaction_range=max(c.interaction_range for c in each),
-            hops=None if any(c.hops is None for c in each) else max(c.hops or 1 for c in each),
-            strictly_local=all(c.strictly_local for c in each),
-            conservative=all(c.conservative for c in each),
-            truncation=max((c.truncation for c in each), key=("smooth", "shift", "none").index),
-            dtype="float32" if any(c.dtype == "float32" for c in each) else "float64",
+            **Capabilities.claims_of(each),
         )
 
     @property
@@ -97,7 +92,13 @@ class Sum(Potential):
             term.energy_derivatives(*prepared, energy_weights, each=each)
             for term, prepared in self._each(state, neighbors, atom_types)
         ]
-        return EnergyDerivatives(*(reduce(torch.add, values) for values in zip(*parts, strict=True)))
+        atomic = [part.atomic_energy for part in parts if part.atomic_energy is not None]
+        return EnergyDerivatives(
+            reduce(torch.add, [part.energy for part in parts]),
+            reduce(torch.add, atomic) if len(atomic) == len(parts) else None,
+            reduce(torch.add, [part.positions_gradient for part in parts]),
+            reduce(torch.add, [part.strain_gradient for part in parts]),
+        )
 
     def potential_heat_flux(self, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor) -> torch.Tensor:
         return reduce(

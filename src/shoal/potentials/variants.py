@@ -9,7 +9,7 @@ from shoal.contract import Capabilities
 from shoal.errors import InputError
 from shoal.neighbors import NeighborList
 from shoal.potentials._alike import check_alike
-from shoal.potentials.base import Potential
+from shoal.potentials.base import EnergyDerivatives, Potential
 from shoal.state import SimState
 
 
@@ -32,12 +32,14 @@ class Variants(Potential):
 
     @property
     def capabilities(self) -> Capabilities:
+        """Outputs are those of the main potential; claims hold of every variant too."""
         general = self.main.capabilities
+        variants = {name: self.variant(f"energy/{name}").capabilities for name in self.variants}
         quantities = dict(general.quantities)
-        for name, potential in self.variants.items():
-            assert isinstance(potential, Potential)
-            quantities |= {f"{base}/{name}": support for base, support in potential.capabilities.quantities.items()}
-        return general.model_copy(update={"quantities": quantities})
+        for name, other in variants.items():
+            quantities |= {f"{base}/{name}": support for base, support in other.quantities.items()}
+        claims = Capabilities.claims_of([general, *variants.values()])
+        return general.model_copy(update={"quantities": quantities, **claims})
 
     def variant(self, name: str) -> Potential:
         _, *variant = name.split("/", 1)
@@ -53,3 +55,24 @@ class Variants(Potential):
         energy_weights: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
         return self.main.compute(*self.main._prepared(state, neighbors, atom_types), energy_weights)
+
+    def energies(self, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor) -> torch.Tensor:
+        return self.main.energies(*self.main._prepared(state, neighbors, atom_types))
+
+    def energy_derivatives(
+        self,
+        state: SimState,
+        neighbors: NeighborList,
+        atom_types: torch.Tensor,
+        energy_weights: torch.Tensor | None = None,
+        *,
+        each: bool = False,
+    ) -> EnergyDerivatives:
+        prepared = self.main._prepared(state, neighbors, atom_types)
+        return self.main.energy_derivatives(*prepared, energy_weights, each=each)
+
+    def values(self, name: str, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor) -> torch.Tensor:
+        return self.main.values(name, *self.main._prepared(state, neighbors, atom_types))
+
+    def potential_heat_flux(self, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor) -> torch.Tensor:
+        return self.main.potential_heat_flux(*self.main._prepared(state, neighbors, atom_types))
