@@ -280,6 +280,31 @@ def test_a_new_quantity_is_a_new_row_of_the_table(three: SimState, monkeypatch: 
         Everything().outputs(three, {"dipole": OutputRequest()})
 
 
+class DeclaresTooMuch(Everything):
+    """Claims forms of quantities that the table does not know."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        too_much = {name: Support(explicit_gradients=BOTH) for name in ("charge", "non_conservative_stress")}
+        return super().capabilities.model_copy(update={"quantities": too_much})
+
+
+@pytest.mark.parametrize(
+    ("name", "request_", "what"),
+    [
+        ("charge", OutputRequest(explicit_gradients=("strain",)), "the explicit gradient 'strain' of charge"),
+        ("non_conservative_stress", OutputRequest(per_atom=True), "non_conservative_stress per atom"),
+        ("non_conservative_stress", OutputRequest(), "non_conservative_stress of selected atoms"),
+    ],
+)
+def test_what_the_table_does_not_know_is_refused(
+    three: SimState, name: str, request_: OutputRequest, what: str
+) -> None:
+    some = Labels(["system", "atom"], torch.tensor([[0, 0]])) if "selected" in what else None
+    with pytest.raises(UnsupportedRequestError, match=f"cannot give {what}; it gives"):
+        DeclaresTooMuch().outputs(three, {name: request_}, some)
+
+
 def test_charges_of_some_atoms_in_their_order(three: SimState) -> None:
     some = Labels(["system", "atom"], torch.tensor([[1, 0], [0, 1]], dtype=torch.int32))
     asked = {"charge": OutputRequest(per_atom=True)}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from shoal.contract import OutputRequest, Support, current_name, standard
+from shoal.contract import OutputRequest, Standard, Support, current_name, standard
 from shoal.errors import UnsupportedRequestError
 from shoal.state import SimState
 
@@ -17,15 +17,27 @@ if TYPE_CHECKING:
 def check_supported(potential: Potential, name: str, request: OutputRequest, state: SimState, selected: bool) -> None:
     """Raises UnsupportedRequestError for a quantity, or a form of it, that the capabilities do not list."""
     offered = potential.capabilities.quantities
-    support = offered.get(current_name(name))
-    refused = repr(name) if support is None else _refused(support, name, request, state, selected)
+    support, quantity = offered.get(current_name(name)), standard(name)
+    if support is None:
+        refused = repr(name)
+    else:
+        refused = _undefined(quantity, name, request, selected) or _refused(support, name, request, state, selected)
     if refused:
-        quantity = standard(name)
         gives = ", ".join(_described(*entry) for entry in offered.items()) or "nothing with labels"
         raise UnsupportedRequestError(
             f"{type(potential).__name__} cannot give {refused}; it gives {gives}. "
             f"{quantity.name} is given by {quantity.served_by}"
         )
+
+
+def _undefined(quantity: Standard, name: str, request: OutputRequest, selected: bool) -> str:
+    """What of a request the table of quantities does not know, whatever a potential declares; empty if all is."""
+    if request.sample_kind not in quantity.sample_kinds:
+        return f"{name} per {request.sample_kind}"
+    for gradient in request.explicit_gradients:
+        if gradient not in quantity.gradients:
+            return f"the explicit gradient {gradient!r} of {name}"
+    return f"{name} of selected atoms" if selected and "atom" not in quantity.sample_kinds else ""
 
 
 def _refused(support: Support, name: str, request: OutputRequest, state: SimState, selected: bool) -> str:
