@@ -10,7 +10,7 @@ from metatensor.torch import Labels, TensorBlock, TensorMap
 from tests.conformance.faulty_values import Sound
 
 from shoal.contract import Capabilities, OutputRequest, Support
-from shoal.errors import UnsupportedRequestError
+from shoal.errors import InputError, UnsupportedRequestError
 from shoal.potentials import Potential
 from shoal.state import SimState
 
@@ -126,6 +126,20 @@ def nan_values(block: TensorBlock, request: OutputRequest) -> TensorBlock:
 
 def detached(block: TensorBlock, request: OutputRequest) -> TensorBlock:
     return rebuilt(block, values=block.values.detach())
+
+
+def opposite_gradients(block: TensorBlock, request: OutputRequest) -> TensorBlock:
+    return rebuilt(block, gradients={name: (-one.values, one.samples) for name, one in block.gradients()})
+
+
+class RefusesWithAnotherError(Sound):
+    """Says of what it does not serve that the input is wrong."""
+
+    def outputs(self, *arguments: Any, **named: Any) -> dict[str, TensorMap]:
+        try:
+            return super().outputs(*arguments, **named)
+        except UnsupportedRequestError as error:
+            raise InputError(str(error)) from None
 
 
 class AnswersAnything(Sound):

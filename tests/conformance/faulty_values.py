@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from shoal.contract import Capabilities
+from shoal.contract import BOTH, Capabilities, Support
 from shoal.neighbors import NeighborList
 from shoal.nn.segments import segment_sum
 from shoal.potentials import Graph, LennardJones, Potential
@@ -83,6 +83,28 @@ def weakened(values: Values, state: SimState, neighbors: NeighborList) -> Values
     r = neighbors.edge_vectors(state.positions, state.cell).norm(dim=1)
     crowd = segment_sum((1 - (r / CUTOFF) ** 2).clamp(min=0) ** 3, neighbors.edge_index[0], state.n_atoms)
     return {"forces": values["forces"] * (1 + 0.04 * torch.sin(3 * crowd))[:, None]}
+
+
+def hidden(values: Values, state: SimState, _: NeighborList) -> Values:
+    """Energies of atoms are off by 1e-6 eV beside reference energies of -20,000 eV."""
+    reference = -2e4 * state.n_atoms_per_system.to(torch.float64)
+    return {"energy": values["energy"] + reference, "atomic_energy": values["atomic_energy"] - 2e4 + 1e-6}
+
+
+def rolled_volumes(values: Values, state: SimState, _: NeighborList) -> Values:
+    """The stress of a system has the volume of the one before it in the batch."""
+    volumes = state.cell.det().abs()
+    return {"stress": values["stress"] * (volumes / volumes.roll(1))[:, None, None]}
+
+
+class EnergiesOfSystems(Sound):
+    """Tells no energies of atoms."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        whole = Support(sample_kinds=("system",), explicit_gradients={"system": BOTH["system"]}, selected_atoms=False)
+        outputs = ("energy", "forces", "stress", "virial")
+        return super().capabilities.model_copy(update={"outputs": outputs, "quantities": {"energy": whole}})
 
 
 def leaking(values: Values, state: SimState, _: NeighborList) -> Values:

@@ -49,11 +49,13 @@ MUTANTS: dict[str, Mutant] = {
     "atoms do not sum to the energy": _mutant(
         spoiling(lambda v, s, n: {"atomic_energy": v["atomic_energy"] * (1 + 1e-6)}), "atom sum"
     ),
+    "an atom sum that reference energies hide": _mutant(spoiling(values.hidden), "atom sum"),
     "float32 totals": _mutant(spoiling(values.rounded), "atom sum", "positions gradient", "NVE drift"),
     "forces that derive from no energy": _mutant(
         spoiling(values.weakened), "positions gradient", "force Jacobian", "translation", "NVE drift", alone=True
     ),
     "batch leakage": _mutant(spoiling(values.leaking), "batch independence"),
+    "volume of another system": _mutant(spoiling(values.rolled_volumes), "batch independence", alone=True),
     "unwrapped atoms cost": _mutant(spoiling(values.counted_cells), "lattice translations", "translation"),
     "the first atom is another": _mutant(values.FirstAtomIsHeavy, "permutation", "supercell"),
     "x is another axis": _mutant(with_term(values.field), "rotation and inversion", "symmetric stress", alone=True),
@@ -94,6 +96,13 @@ MUTANTS: dict[str, Mutant] = {
     "labelled NaN": _mutant(relabelling(labels.nan_values), "labels"),
     "detached": _mutant(relabelling(labels.detached), "positions gradient", "strain gradient", alone=True),
     "answers anything": _mutant(labels.AnswersAnything, "declared is delivered", alone=True),
+    "refuses with another error": _mutant(labels.RefusesWithAnotherError, "declared is delivered", alone=True),
+    "gradients of other sign, no energies of atoms": _mutant(
+        relabelling(labels.opposite_gradients, values.EnergiesOfSystems),
+        "positions gradient",
+        "strain gradient",
+        alone=True,
+    ),
     "selection ignored": _mutant(labels.IgnoresSelection, "labels", "selected atoms"),
     "converts energies only": _mutant(labels.ConvertsValuesOnly, "units", alone=True),
     "converts in place": _mutant(labels.ConvertsInPlace, "units", alone=True),

@@ -13,12 +13,12 @@ from ase.calculators.emt import EMT
 from tests.potentials.nequip_standin import write_torchscript
 
 import shoal
-from shoal.conformance import Report, Verdict, check
+from shoal.conformance import CHECKS, Report, Verdict, check
 from shoal.conformance.fixtures import conforms  # noqa: F401 (a fixture)
 from shoal.deploy import compile_model, package_potential
 from shoal.errors import CompileError, InputError, ModelFileError
 from shoal.io import atoms_to_state
-from shoal.potentials import Committee, LearnedPotential, LennardJones, StillingerWeber, Sum
+from shoal.potentials import Committee, LearnedPotential, LennardJones, StillingerWeber, Sum, Variants
 
 ARGON = {"Ar": (0.0104, 3.4), "Kr": (0.014, 3.65)}
 
@@ -150,6 +150,26 @@ def test_a_potential_of_energies_alone_is_judged_as_far_as_it_goes() -> None:
     sound(report)
     assert {"positions gradient", "smoothness", "NVE drift"} <= verdicts(report, Verdict.NOT_APPLICABLE)
     assert report["rotation and inversion"].verdict is Verdict.PASS
+
+
+def test_variants_pass_with_all_that_they_give() -> None:
+    report = check(Variants(StillingerWeber(), rough=LennardJones({"Si": (0.3, 2.1)}, 5.0)), fast=True)
+    sound(report)
+    assert report["labels"].verdict is Verdict.PASS
+
+
+def test_a_stress_that_is_declared_as_not_conservative_may_be_lopsided() -> None:
+    class Lopsided(LennardJones):
+        def compute(self, *arguments, **more):  # type: ignore[no-untyped-def]
+            values = super().compute(*arguments, **more)
+            return {**values, "virial": values["virial"] + 1e-4 * torch.eye(3, dtype=torch.float64).roll(1, 0)}
+
+        @property
+        def capabilities(self):  # type: ignore[no-untyped-def]
+            return super().capabilities.model_copy(update={"conservative": False, "quantities": {}})
+
+    stress = next(one for one in CHECKS if one.name == "symmetric stress")
+    assert check(Lopsided(ARGON, 8.5), checks=[stress])["symmetric stress"].verdict is Verdict.DECLARED
 
 
 def test_structures_of_the_user_join(silicon: LearnedPotential) -> None:

@@ -54,6 +54,12 @@ class Differences(NamedTuple):
     atomic_energy: np.ndarray | None
     noise: float
 
+    def summed(self, members: np.ndarray) -> np.ndarray | None:
+        """Slopes (R, K) of the energies of groups of atoms, `members` (R, N); None where atoms have no energies."""
+        if len(members) == 1 and members.all():
+            return self.energy[None]
+        return None if self.atomic_energy is None else members @ self.atomic_energy.T
+
     def scale(self, slopes: ArrayLike, tolerance: float) -> float:
         """Largest of the slopes of energies, or more where noise alone would exceed the tolerance."""
         return max(float(np.max(np.abs(slopes), initial=0.0)), self.noise / tolerance)
@@ -149,13 +155,14 @@ class Lab:
         )
 
     def energies_agree(
-        self, tally: Tally, what: str, atoms: Atoms, actual: float, expected: float, tolerance: float
+        self, tally: Tally, what: str, atoms: Atoms, actual: float, expected: float, tolerance: float, rule: str = ""
     ) -> None:
         """Compare energies of one structure per atom, measured in the binding energy per atom."""
         n = max(1, len(atoms))
         binding = abs(float(expected) - self.isolated_energy(atoms)) / n
         scale = max(binding, rounding(expected) / n / tolerance)
-        tally.compare(f"{what}, energy per atom", float(actual) / n, float(expected) / n, tolerance, scale=scale)
+        a, b = float(actual) / n, float(expected) / n
+        tally.compare(f"{what}, energy per atom", a, b, tolerance, scale=scale, rule=rule)
 
     def unchanged(
         self,
@@ -175,6 +182,8 @@ class Lab:
         if "strain_gradient" in actual and "strain_gradient" in expected:
             virial = turn.T @ expected["strain_gradient"] @ turn
             tally.compare(f"{what}, virial", actual["strain_gradient"], virial, tolerance)
+        if "stress" in actual and "stress" in expected and np.isfinite(expected["stress"]).all():
+            tally.compare(f"{what}, stress", actual["stress"], turn.T @ expected["stress"] @ turn, tolerance)
         if "atomic_energy" in actual and "atomic_energy" in expected:
             binding = abs(float(expected["energy"]) - self.isolated_energy(atoms))
             scale = max(binding, rounding(expected["atomic_energy"]) / tolerance)

@@ -14,7 +14,7 @@ from shoal.conformance.labelled import labels
 from shoal.conformance.potential_subject import PotentialSubject
 from shoal.conformance.tally import Tally
 from shoal.contract import GRADIENTS, QUANTITIES, OutputRequest
-from shoal.errors import ShoalError
+from shoal.errors import UnsupportedRequestError
 
 
 def _run(lab: Lab, tally: Tally) -> None:
@@ -58,7 +58,7 @@ def _refusals(subject: PotentialSubject, lab: Lab, tally: Tally) -> None:
     """A request that is not declared must be refused, not answered with something else."""
     declared = subject.capabilities
     assert declared is not None
-    state = subject.pack([lab.structures["molecule"]])
+    state = subject.pack([lab.structures["molecule"]], with_velocities=True)  # their lack is another error
     missing = [name for name in QUANTITIES if name not in declared.outputs]
     for name in [*missing, "no such output"]:
         tally.require(f"{name!r}, not declared, is refused", _refused(partial(subject.run, state, outputs=(name,))))
@@ -83,7 +83,7 @@ def _refusals(subject: PotentialSubject, lab: Lab, tally: Tally) -> None:
 def _refused(ask: Callable[[], object]) -> bool:
     try:
         ask()
-    except ShoalError:
+    except UnsupportedRequestError:
         return True
     return False
 

@@ -17,10 +17,10 @@ def _run(lab: Lab, tally: Tally) -> None:
         forces = values["forces"].reshape(-1)[slopes.rows]
         scale = slopes.scale(slopes.energy, tolerance)
         tally.compare(name, forces, -slopes.energy, tolerance, scale=scale, declared=excuse)
-        if slopes.atomic_energy is not None:
-            for what, stored, members in explicit(lab, "positions", atoms):
+        for what, stored, members in explicit(lab, "positions", atoms):
+            expected = slopes.summed(members)
+            if expected is not None:
                 found = stored.reshape(len(stored), -1)[:, slopes.rows]
-                expected = members @ slopes.atomic_energy.T
                 tally.compare(f"{name}, {what}", found, expected, tolerance, scale=slopes.scale(expected, tolerance))
         passed = implicit(lab, atoms)
         if passed is not None:
