@@ -50,13 +50,16 @@ def thermal_speed(temperature: torch.Tensor, systems: Systems) -> torch.Tensor:
     return (systems.of_atoms(temperature) * BOLTZMANN * ACCELERATION * inverse).sqrt()
 
 
-def maxwell_boltzmann(temperature: torch.Tensor, systems: Systems, keys: torch.Tensor) -> torch.Tensor:
+def maxwell_boltzmann(
+    temperature: torch.Tensor, systems: Systems, keys: torch.Tensor, steps: torch.Tensor | None = None
+) -> torch.Tensor:
     """(N, 3) A/fs: velocities of the Maxwell-Boltzmann distribution at temperatures (S,) K.
 
-    `keys` (S, 2): of `shoal.random.stream_keys`. The total momentum is removed where no atom is fixed; what is left
+    `keys` (S, 2): of `shoal.random.stream_keys`; `steps` (S,) int64: steps done before, so that a system that is given
+    velocities again gets others. The total momentum is removed where no atom is fixed; what is left
     is the distribution of 3n - 3 degrees of freedom.
     """
-    zero = torch.zeros_like(systems.atom_number)
-    noise = normals(systems.of_atoms(keys), zero, systems.atom_number)[:, :3]
+    counter = torch.zeros_like(systems.atom_number) if steps is None else systems.of_atoms(steps)
+    noise = normals(systems.of_atoms(keys), counter, systems.atom_number)[:, :3]
     velocities = thermal_speed(temperature, systems)[:, None] * noise
     return without_drift(velocities, systems)[0]

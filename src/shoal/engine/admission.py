@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -19,7 +20,7 @@ from shoal.engine.intake import Batch
 from shoal.engine.outcome import SystemResult
 from shoal.errors import InputError, UnsupportedSpeciesError
 from shoal.motion import Systems
-from shoal.state import SimState, concatenate
+from shoal.state import SimState, check_geometry, concatenate
 from shoal.status import Status
 
 if TYPE_CHECKING:
@@ -100,6 +101,15 @@ def admit(
     )
 
 
+def n_systems_of(structures: object) -> int | None:
+    """How many systems an input holds, where that can be said without reading files or using up an iterator."""
+    if isinstance(structures, SimState):
+        return len(structures)
+    if isinstance(structures, list | tuple) and not any(isinstance(item, str | Path) for item in structures):
+        return len(structures)
+    return None
+
+
 def check_lengths(n_systems: int | None, **values: object) -> None:
     """Refuse per-system arguments of another length than the input, where that is known. Raises InputError."""
     for name, value in values.items():
@@ -141,6 +151,7 @@ def _prepared(part: Batch, calculator: BatchCalculator, allow_float32: bool) -> 
             "or allow_float32=True, which computes in float64 from the rounded numbers"
         )
     state = state.to(calculator.device, torch.float64)
+    check_geometry(state)
     calculator.type_map(state)
     return state
 

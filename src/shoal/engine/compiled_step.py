@@ -16,7 +16,7 @@ import torch
 from shoal.engine.graph import Dims, compiled_graph, dims_of
 from shoal.engine.step import Goal, Limits, Mover, State, advance, is_done
 from shoal.motion import Evaluation, Rows, Systems
-from shoal.neighbors import NeighborList, PaddedNeighbors, padded, used_skin
+from shoal.neighbors import NeighborList, PaddedNeighbors, carried, padded, used_skin
 from shoal.potentials import PairPotential
 
 Terms = list[tuple[PairPotential, torch.Tensor | None]]
@@ -82,6 +82,7 @@ class CompiledStep(Generic[State]):
         leaves = [*frame.leaves(), *systems.leaves(), *aims, active, *listed.tensors]
         if self._graph is None:
             self._graph = self._compile(frame, systems, listed, goal, leaves)
+            self.terms = []  # they keep the potential alive, by which compiled steps are known
         *new, flags, finished = self._graph(leaves)
         return frame.with_leaves(new), flags, finished
 
@@ -127,8 +128,11 @@ class CompiledStep(Generic[State]):
                 return (positions - then[0]).square().sum(1).sqrt() / (0.5 * skin)
             return used_skin(positions, cell, then, systems.system_index, systems.pbc, cutoff, skin)
 
+        def along(change: torch.Tensor) -> torch.Tensor:
+            return carried(reference[0], reference[2], change, systems.system_index, systems.pbc)
+
         done = None if goal is None else partial(is_done, self.mover, systems, goal)
-        return advance(self.mover, frame, systems, active, evaluate, share, self.limits, done)
+        return advance(self.mover, frame, systems, active, evaluate, share, along, self.limits, done)
 
 
 def pair_sums(

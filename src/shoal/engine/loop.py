@@ -22,7 +22,7 @@ from shoal.state import SimState, concatenate, select
 from shoal.status import Status
 
 WIDEST_SKIN = 8.0
-"""A: no step within the limits needs a wider one."""
+"""A: a step that would need a wider one is no step of dynamics or of a relaxation."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Loop(Generic[State]):
         self.frame = new.where(self.active, self.systems.system_index, self.frame) if wild or broken else new
         self.steps = self.steps + self.active
         self.most_steps += 1
-        self.atom_steps += self.n_atoms
+        self.atom_steps += self.n_active_atoms
 
     def freeze(self, systems: torch.Tensor, status: Status, reason: str = "") -> None:
         """Take no further steps with some systems (S,) bool, which end with a status."""
@@ -131,7 +131,7 @@ class Loop(Generic[State]):
             states.append(arrivals.state)
             systems.append(arrivals.systems)
             frames.append(arrivals.frame)
-            lists.append(neighbor_list(arrivals.state, self.calculator.cutoff, self.skin))
+            lists.append(neighbor_list(arrivals.state, self.calculator.cutoff, self.neighbors.skin))
             goals += [] if arrivals.goal is None else [arrivals.goal]
             steps.append(torch.zeros_like(arrivals.systems.n_atoms))
         self.state, self.systems = concatenate(states), Systems.join(systems)
@@ -168,6 +168,7 @@ class Loop(Generic[State]):
             self.active,
             self.evaluate,
             self.neighbors.used_skin,
+            self.neighbors.carried,
             self.limits,
             None if self.goal is None else partial(is_done, self.mover, self.systems, self.goal),
         )
@@ -188,12 +189,17 @@ class Loop(Generic[State]):
         before = self.neighbors.used_skin(self.frame.positions, self.frame.cell)
         half_used = self._any(before > 0.5) & self.active
         state = self.moved_state()
-        if bool((stale & ~self._any(before > 0)).any()):
-            # even a new list does not hold for this one step: it needs a wider skin
-            self.skin = min(2 * self.skin, WIDEST_SKIN)
+        hopeless = stale & ~self._any(before > 0)
+        if bool(hopeless.any()):
+            # even a new list does not hold for this one step: it needs a wider skin, for as long as that lasts
+            if self.neighbors.skin >= WIDEST_SKIN:
+                self.freeze(hopeless, Status.EXPLODED, "one step moves it farther than a neighbour list can follow")
+                return
+            self._use(neighbor_list(state, self.calculator.cutoff, min(2 * self.neighbors.skin, WIDEST_SKIN)))
+        elif self.neighbors.skin > self.skin:
             self._use(neighbor_list(state, self.calculator.cutoff, self.skin))
-            return
-        self._use(refreshed(self.neighbors, state, stale | half_used))
+        else:
+            self._use(refreshed(self.neighbors, state, stale | half_used))
 
     def _use(self, neighbors: NeighborList) -> None:
         # the very tensors of the state, by which potentials recognise the list as its own
@@ -203,7 +209,7 @@ class Loop(Generic[State]):
 
     def _judge(self, new: State, old: State, trusted: torch.Tensor) -> torch.Tensor:
         """(S,) bool: active systems that went wrong; results count where the list was good enough to be `trusted`."""
-        wild = self._any(wild_atoms(new, old, self.limits))
+        wild = self._any(wild_atoms(new, old, self._carried(new, old), self.limits))
         broken = self._any(torn_atoms(new, self.limits)) | broken_systems(new)
         return self.active & (wild | (broken & trusted))
 
@@ -213,7 +219,7 @@ class Loop(Generic[State]):
 
     def _verdict(self, s: int, new: State, old: State) -> tuple[Status, str]:
         rows = slice(*self.state.offsets[s : s + 2].tolist())
-        moved = (new.positions[rows] - old.positions[rows]).norm(dim=1)
+        moved = (new.positions - old.positions - self._carried(new, old))[rows].norm(dim=1)
         force = new.forces[rows].norm(dim=1)
         for name, values in (("position", moved), ("force", force)):
             if not bool(torch.isfinite(values).all()):
@@ -231,6 +237,12 @@ class Loop(Generic[State]):
             f"the force on atom {int(force.argmax())} is {float(force.max()):.3g} eV/A "
             f"(limit {self.limits.max_force:g} eV/A)"
         )
+
+    def _carried(self, new: State, old: State) -> torch.Tensor:
+        """(N, 3) A: how far the cells' deformation alone has carried the atoms."""
+        if not self.mover.moves_cell:
+            return torch.zeros_like(new.positions)
+        return self.neighbors.carried(new.cell - old.cell)
 
     def _any(self, atoms: torch.Tensor) -> torch.Tensor:
         """(S,) bool: systems with any of some atoms (N,) bool."""

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from shoal.constraints import Constraint
-from shoal.engine.admission import Admitted, Errors, Member, admit, check_lengths
+from shoal.dynamics.parameters import positive
+from shoal.engine.admission import Admitted, Errors, Member, admit, check_lengths, n_systems_of
 from shoal.engine.calculator import BatchCalculator
 from shoal.engine.finished import finished, open_run
 from shoal.engine.intake import Batch, batches
@@ -94,12 +95,14 @@ def relax(
             f"need max_steps >= 0, every >= 1, max_atoms >= 1, skin > 0; got {max_steps}, {every}, {max_atoms}, {skin}"
         )
     method = FIRE() if optimizer is None else optimizer
+    if not isinstance(method, Optimizer):
+        raise InputError(f"optimizer must be one of shoal.relaxation, such as FIRE(), got {method!r}")
     if cell is not None:
         method = method.on(cell_filter(cell))
     calculator = BatchCalculator.of(
         potential, device=device, chemical_species_to_atom_type_map=chemical_species_to_atom_type_map
     )
-    n_systems = len(structures) if isinstance(structures, list | tuple | SimState) else None
+    n_systems = n_systems_of(structures)
     check_lengths(n_systems, fmax=fmax, stress_max=stress_max, pressure=getattr(method.cell, "pressure", 0.0))
     if stress_max is not None and not method.moves_cell:
         raise InputError('stress_max needs a cell that moves: cell="unit" or "frechet"')
@@ -242,7 +245,7 @@ class _Relaxation:
         virial = values.get("virial", torch.full_like(state.cell, float("nan")))
         start = RelaxState(state.positions, state.cell, values["energy"], values["forces"], virial)
         most = inf if self.stress_max is None else self.stress_max
-        goal = Goal(systems.pick(self.fmax), systems.pick(most))
+        goal = Goal(positive("fmax", self.fmax, systems), systems.pick(most))
         return Arrivals(state, systems, self.method.init(systems, start), goal)
 
     def _arrived(self) -> torch.Tensor:

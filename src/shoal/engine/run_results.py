@@ -6,7 +6,7 @@ N atoms, S systems.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,6 @@ class RunInfo:
     compiled: bool = False
     n_rebuilds: int = 0
     atom_steps: int = 0
-    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 class RunResults(EvaluationResults):

@@ -12,13 +12,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from shoal.constraints import Constraint, hold_velocities
 from shoal.dynamics import Integrator, Langevin, MDState, maxwell_boltzmann
 from shoal.dynamics.base import PerSystem
 from shoal.dynamics.parameters import not_negative, positive
-from shoal.engine.admission import Admitted, Errors, admit, check_lengths
+from shoal.engine.admission import Admitted, Errors, admit, check_lengths, n_systems_of
 from shoal.engine.calculator import BatchCalculator
 from shoal.engine.finished import finished, open_run
 from shoal.engine.intake import batches
@@ -87,6 +88,8 @@ def simulate(
     ModelFileError, and CompileError with compile=True.
     """
     method = Langevin() if integrator is None else integrator
+    if not isinstance(method, Integrator):
+        raise InputError(f"integrator must be one of shoal.dynamics, such as Langevin(temperature=300), got {method!r}")
     if n_steps < 0 or every < 1 or max_atoms < 1:
         raise InputError(f"need n_steps >= 0, every >= 1, max_atoms >= 1; got {n_steps}, {every}, {max_atoms}")
     if not skin > 0:
@@ -98,7 +101,7 @@ def simulate(
     seed = new_seed() if seed is None else seed
     stepping: Stepping[MDState] = Stepping(method, calculator, limits, compile, n_steps)
     counts, start = Counts(), time.perf_counter()
-    total = len(structures) if isinstance(structures, list | tuple | SimState) else None
+    total = n_systems_of(structures)
     own = {f.name: getattr(method, f.name) for f in fields(method)}  # type: ignore[arg-type]
     check_lengths(total, timestep=timestep, temperature=temperature, **{f"integrator.{k}": v for k, v in own.items()})
     states: dict[int, SimState] = {}
@@ -193,7 +196,7 @@ def _velocities(
     wanted = method.start_temperature if temperature is None else temperature
     own = torch.zeros_like(state.positions) if state.velocities is None else state.velocities
     if wanted is not None:
-        drawn = maxwell_boltzmann(not_negative("temperature", wanted, systems), systems, keys)
+        drawn = maxwell_boltzmann(not_negative("temperature", wanted, systems), systems, keys, _steps_before(state))
         has_own = systems.sum(own.abs().sum(1)) > 0
         keep = has_own if temperature is None else torch.zeros_like(has_own)
         own = torch.where(systems.of_atoms(keep)[:, None], own, drawn)
@@ -205,10 +208,22 @@ STEPS = "md_steps"
 
 def _steps_before(state: SimState) -> torch.Tensor:
     """(S,) int64: steps that the systems took in earlier runs, so that their random numbers go on."""
-    before = state.system_extras.get(STEPS)
-    if before is None:
-        return torch.zeros(state.n_systems, dtype=torch.int64, device=state.device)
-    return torch.as_tensor(before, dtype=torch.int64, device=state.device)
+    nothing = torch.zeros(state.n_systems, dtype=torch.int64, device=state.device)
+    return _remembered(state, STEPS, nothing)
+
+
+def _remembered(state: SimState, key: str, fresh: torch.Tensor) -> torch.Tensor:
+    """`fresh` (S, ...) with the rows that systems bring along, whatever they share a batch with.
+
+    What only some systems of a state have is in their `sources`.
+    """
+    rows = fresh.clone()
+    shared = state.system_extras.get(key)
+    for s in range(state.n_systems):
+        kept = shared[s] if shared is not None else None if state.sources is None else state.sources[s].info.get(key)
+        if kept is not None and np.shape(kept) == tuple(fresh.shape[1:]):
+            rows[s] = torch.as_tensor(kept, dtype=fresh.dtype, device=fresh.device)
+    return rows
 
 
 def _memory_fields(frame: Frame) -> list[str]:
@@ -221,12 +236,9 @@ def _memory_key(method: Integrator, name: str) -> str:
 
 def _with_memory(frame: MDState, method: Integrator, state: SimState) -> MDState:
     """The frame with what the same method remembers of an earlier run."""
-    known = {}
-    for name in _memory_fields(frame):
-        fresh, kept = getattr(frame, name), state.system_extras.get(_memory_key(method, name))
-        if kept is not None and tuple(kept.shape) == tuple(fresh.shape):
-            known[name] = torch.as_tensor(kept, dtype=fresh.dtype, device=fresh.device)
-    return frame.replace(**known)
+    return frame.replace(
+        **{name: _remembered(state, _memory_key(method, name), getattr(frame, name)) for name in _memory_fields(frame)}
+    )
 
 
 def _final_state(loop: Loop[MDState], method: Integrator) -> SimState:

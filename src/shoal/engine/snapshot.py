@@ -30,6 +30,9 @@ class Snapshot(Generic[State]):
 
     def __init__(self, loop: Loop[State], n_steps: int) -> None:
         self._loop, self._frame, self.n_steps = loop, loop.frame, n_steps
+        # as they are now: the loop goes on
+        self._systems, self._neighbors, self._types = loop.systems, loop.neighbors, loop.types
+        self._start = loop.state
         self.system_id = loop.systems.system_id
         self.active = loop.active
 
@@ -56,7 +59,7 @@ class Snapshot(Generic[State]):
     @property
     def state(self) -> SimState:
         """The systems as a state."""
-        return self._loop.moved_state()
+        return self._start.replace(positions=self._frame.positions, cell=self._frame.cell)
 
     @cached_property
     def stress(self) -> torch.Tensor:
@@ -64,7 +67,7 @@ class Snapshot(Generic[State]):
         potential = self._loop.calculator.potential
         if "stress" not in potential.capabilities.outputs:
             raise UnsupportedRequestError(f"{type(potential).__name__} gives no stress, so there is no pressure")
-        values = potential(self._loop.moved_state(), self._loop.neighbors, ("stress",), atom_types=self._loop.types)
+        values = potential(self.state, self._neighbors, ("stress",), atom_types=self._types)
         return values["stress"]
 
     def stop(self, system_ids: Iterable[int], reason: str = "stopped by on_step") -> None:
@@ -95,17 +98,17 @@ class DynamicsSnapshot(Snapshot[MDState]):
     @cached_property
     def kinetic_energy(self) -> torch.Tensor:
         """(S,) eV."""
-        return kinetic_energy(self.velocities, self._loop.systems)
+        return kinetic_energy(self.velocities, self._systems)
 
     @cached_property
     def temperature(self) -> torch.Tensor:
         """(S,) K."""
-        return temperature(self.velocities, self._loop.systems, conserves_momentum=self._method.conserves_momentum)
+        return temperature(self.velocities, self._systems, conserves_momentum=self._method.conserves_momentum)
 
     @cached_property
     def conserved(self) -> torch.Tensor:
         """(S,) eV: what the integrator conserves."""
-        return self._method.conserved(self._frame, self._loop.systems)
+        return self._method.conserved(self._frame, self._systems)
 
     @cached_property
     def pressure(self) -> torch.Tensor:
@@ -126,7 +129,7 @@ class RelaxationSnapshot(Snapshot[DeformedState]):
     @cached_property
     def fmax(self) -> torch.Tensor:
         """(S,) eV/A: the largest force on an atom or, by the cell filter, on the cell."""
-        return self._method.largest_force(self._frame, self._loop.systems)
+        return self._method.largest_force(self._frame, self._systems)
 
     @cached_property
     def enthalpy(self) -> torch.Tensor:

@@ -54,9 +54,12 @@ def is_done(mover: Any, systems: Systems, goal: Goal, frame: Frame) -> torch.Ten
     return mover.converged(frame, systems, goal.fmax, goal.stress_max)
 
 
-def wild_atoms(new: Frame, old: Frame, limits: Limits) -> torch.Tensor:
-    """(N,) bool: atoms that went too far in this step, or nowhere that is a number."""
-    return ~((new.positions - old.positions).square().sum(1) <= limits.max_move**2)
+def wild_atoms(new: Frame, old: Frame, carried: torch.Tensor, limits: Limits) -> torch.Tensor:
+    """(N,) bool: atoms that went too far in this step, or nowhere that is a number.
+
+    `carried` (N, 3) A: how far the cell's deformation took them, which depends on the origin and does not count.
+    """
+    return ~((new.positions - old.positions - carried).square().sum(1) <= limits.max_move**2)
 
 
 def torn_atoms(frame: Frame, limits: Limits) -> torch.Tensor:
@@ -76,12 +79,14 @@ def advance(
     active: torch.Tensor,
     evaluate: Evaluate,
     used_skin: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    carried: Callable[[torch.Tensor], torch.Tensor],
     limits: Limits,
     done: Callable[[State], torch.Tensor] | None = None,
 ) -> tuple[State, torch.Tensor, torch.Tensor]:
     """The next frame, in which systems that are not `active` (S,) bool stay as they are, and what to look at.
 
-    `used_skin`: positions and cell to the share of the skin used (N,). The second value is (4,) bool, over all active
+    `used_skin`: positions and cell to the share of the skin used (N,); `carried`: a change of the cell to the way atoms
+    go with it (N, 3). The second value is (4,) bool, over all active
     systems: has any atom moved too far, is the neighbour list too short for any, is any result out of bounds, is any
     system done? The third is (S,) bool: which are `done`, which maps a frame to that.
     A pure function of tensors, so that it can be compiled.
@@ -95,7 +100,8 @@ def advance(
         )
 
     new = mover.step(frame, systems, held)
-    wild = (wild_atoms(new, frame, limits) & moving).any()
+    along = carried(new.cell - frame.cell) if mover.moves_cell else torch.zeros_like(new.positions)
+    wild = (wild_atoms(new, frame, along, limits) & moving).any()
     stale = (~(used_skin(new.positions, new.cell) <= 1) & moving).any()
     broken = (torn_atoms(new, limits) & moving).any() | (broken_systems(new) & active).any()
     finished = torch.zeros_like(active) if done is None else done(new) & active

@@ -107,6 +107,10 @@ class NeighborList:
             self.skin,
         )
 
+    def carried(self, change: torch.Tensor) -> torch.Tensor:
+        """(N, 3) A: how far atoms go with a change (S, 3, 3) of their cells, fractional coordinates kept."""
+        return carried(self.positions, self.inverse, change, self.system_index, self.pbc)
+
     @cached_property
     def inverse(self) -> torch.Tensor:
         """(S, 3, 3): times the change of the periodic rows it is F - 1, nothing in directions they do not span."""
@@ -141,11 +145,19 @@ def used_skin(
     """
     positions_then, cell_then, inverse = reference
     change = inverse @ torch.where(pbc[:, :, None], cell - cell_then, 0.0)
-    affine = positions_then + (positions_then[:, :, None] * change[system_index]).sum(1)
+    affine = positions_then + carried(positions_then, inverse, cell - cell_then, system_index, pbc)
     moved = (positions - affine).square().sum(1).sqrt()
     least_stretch = 1 - change.square().sum((1, 2)).sqrt()
     allowed = (0.5 * (least_stretch * (cutoff + skin) - cutoff))[system_index]
     return torch.where(allowed < 0, float("inf"), torch.where(moved == 0, 0.0, moved / allowed))
+
+
+def carried(
+    positions: torch.Tensor, inverse: torch.Tensor, change: torch.Tensor, system_index: torch.Tensor, pbc: torch.Tensor
+) -> torch.Tensor:
+    """`NeighborList.carried` of tensors only: the list's positions and inverse, and the change of the cells."""
+    strain = inverse @ torch.where(pbc[:, :, None], change, 0.0)
+    return (positions[:, :, None] * strain[system_index]).sum(1)
 
 
 def _as_number(shifts: torch.Tensor) -> torch.Tensor:
