@@ -43,6 +43,30 @@ def test_a_failure_is_exit_status_1_and_says_what_it_means(shoal_cli: Cli) -> No
     assert "MD heats or cools" in told
 
 
+def test_progress_goes_to_the_error_stream_of_a_terminal(
+    shoal_cli: Cli, monkeypatch: pytest.MonkeyPatch, silicon_package: Path
+) -> None:
+    monkeypatch.setattr("shoal.conformance.run.CHECKS", CHECKS[:2])
+    assert "\u2501" not in shoal_cli("check", silicon_package, "--fast", "--map", "identity").output
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    result = shoal_cli("check", silicon_package, "--fast", "--map", "identity")
+    assert "/27" in result.stderr
+    assert "/27" not in result.stdout
+
+
+@pytest.mark.parametrize("place", ["no/such/folder/findings.json", "."])
+def test_where_findings_cannot_be_written_is_said_before_the_checks(shoal_cli: Cli, place: str) -> None:
+    result = shoal_cli("check", "missing.shoal", "--json", place)
+    assert result.exit_code == 1
+    assert f"--json {Path(place)}: no file can be written there" in result.stderr
+
+
+def test_a_device_means_nothing_to_a_calculator(shoal_cli: Cli) -> None:
+    result = shoal_cli("check", "ase.calculators.emt:EMT", "--device", "cpu", "--map", "Cu=Cu")
+    assert result.exit_code == 1
+    assert "ase.calculators.emt:EMT has its own device and chemical_species_to_atom_type_map" in result.stderr
+
+
 @pytest.mark.filterwarnings("default::shoal.errors.ShoalWarning")
 def test_structures_that_are_left_out_are_told_of(shoal_cli: Cli, tmp_path: Path) -> None:
     ase.io.write(tmp_path / "five.xyz", [bulk("Cu", cubic=True)] * 5)

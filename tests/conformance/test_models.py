@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -184,6 +185,67 @@ def test_structures_of_the_user_join(silicon: LearnedPotential) -> None:
 def test_what_is_no_model_is_an_error(model: object) -> None:
     with pytest.raises((InputError, TypeError)):
         check(model)
+
+
+@pytest.fixture
+def factories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A module in the working folder whose factories import another there only when they are called."""
+    (tmp_path / "shoal_test_helper.py").write_text(
+        "from shoal.potentials import StillingerWeber\nmade = StillingerWeber()\n"
+    )
+    (tmp_path / "shoal_test_factories.py").write_text(
+        "def potential():\n    import shoal_test_helper\n    return shoal_test_helper.made\n"
+        "def broken():\n    return 1 / 0\n"
+        "def nothing():\n    return {}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    for name in ("shoal_test_helper", "shoal_test_factories"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    return "shoal_test_factories"
+
+
+def test_a_factory_may_make_a_potential_and_import_as_it_runs(factories: str) -> None:
+    report = check(f"{factories}:potential", checks=CHECKS[:1], fast=True, device="cpu")
+    assert report.model == f"{factories}:potential"
+    assert report["labels"].verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize(("factory", "why"), [("broken", "ZeroDivisionError: division by"), ("nothing", "no model")])
+def test_a_factory_that_makes_no_model_is_named(factories: str, factory: str, why: str) -> None:
+    with pytest.raises(InputError, match=f"{factories}:{factory}.*{why}"):
+        check(f"{factories}:{factory}")
+
+
+@pytest.mark.parametrize("argument", [{"device": "cpu"}, {"chemical_species_to_atom_type_map": {"Cu": "Cu"}}])
+def test_what_would_have_no_effect_on_a_model_is_refused(argument: dict[str, object]) -> None:
+    calculator = shoal.BatchCalculator(StillingerWeber())
+    for model in (EMT(), "ase.calculators.emt:EMT", calculator):
+        with pytest.raises(InputError, match=f"has its own {next(iter(argument))}"):
+            check(model, **argument)  # type: ignore[arg-type]
+
+
+def test_members_of_a_committee_may_be_one_model() -> None:
+    uncertainty = next(one for one in CHECKS if one.name == "uncertainty")
+    report = check(Committee([StillingerWeber(), StillingerWeber()]), checks=[uncertainty])
+    assert report["uncertainty"].verdict is Verdict.PASS
+
+
+def test_a_foreign_model_that_takes_nothing_at_all_is_noted() -> None:
+    class NeedsAtoms(LennardJones):
+        def compute(self, state, *arguments, **more):  # type: ignore[no-untyped-def]
+            if not state.n_atoms:
+                raise IndexError("no atoms")
+            return super().compute(state, *arguments, **more)
+
+    isolated = next(one for one in CHECKS if one.number == 16)
+    report = check(NeedsAtoms(ARGON, 8.5), checks=[isolated], fast=True)
+    assert report[isolated.name].verdict is Verdict.NOTE
+    assert "it raised IndexError: no atoms" in report[isolated.name].reason
+
+
+def test_a_metatomic_without_its_private_check_has_no_opinion(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shoal.conformance.checks.labels.UPSTREAM", "metatomic::no_such_operation")
+    assert check(StillingerWeber(), checks=CHECKS[:1], fast=True)["labels"].verdict is Verdict.PASS
 
 
 def test_a_missing_file_is_an_error() -> None:

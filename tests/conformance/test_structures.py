@@ -20,7 +20,7 @@ ARGON = {"Ar": (0.0104, 3.4)}
 
 @pytest.fixture(scope="module")
 def made() -> dict[str, Atoms]:
-    return default_structures(subject_of(StillingerWeber()), pairs=pair_distances)
+    return default_structures(subject_of(StillingerWeber()))
 
 
 def test_every_kind_is_there(made: dict[str, Atoms]) -> None:
@@ -44,7 +44,7 @@ def test_every_kind_is_there(made: dict[str, Atoms]) -> None:
 
 @pytest.mark.parametrize("potential", [StillingerWeber(), LennardJones(ARGON, 8.5), LennardJones(ARGON, 8.5, "none")])
 def test_atoms_are_bonded_and_no_pair_lies_at_the_cutoff(potential: LennardJones) -> None:
-    for atoms in default_structures(subject_of(potential), pairs=pair_distances).values():
+    for atoms in default_structures(subject_of(potential)).values():
         i, d = primitive_neighbor_list(
             "id", atoms.pbc, atoms.cell.array, atoms.positions, potential.cutoff + 0.5, self_interaction=False
         )
@@ -54,10 +54,7 @@ def test_atoms_are_bonded_and_no_pair_lies_at_the_cutoff(potential: LennardJones
 
 
 def test_spacings_are_those_of_the_models_own_minimum() -> None:
-    wide, narrow = (
-        default_structures(subject_of(LennardJones({"Ar": (0.01, sigma)}, 9.0)), pairs=pair_distances)
-        for sigma in (3.4, 2.6)
-    )
+    wide, narrow = (default_structures(subject_of(LennardJones({"Ar": (0.01, sigma)}, 9.0))) for sigma in (3.4, 2.6))
     for atoms, sigma in ((wide["crystal"], 3.4), (narrow["crystal"], 2.6)):
         nearest = pair_distances(atoms, 6.0).min()
         assert nearest == pytest.approx(2 ** (1 / 6) * sigma, rel=0.12)
@@ -65,7 +62,7 @@ def test_spacings_are_those_of_the_models_own_minimum() -> None:
 
 def test_types_without_an_element_get_labels(water: LearnedPotential) -> None:
     potential = LearnedPotential(water.spec, species_map={"O": "O_water"})
-    structures = default_structures(subject_of(potential), pairs=pair_distances)
+    structures = default_structures(subject_of(potential))
     labels = set(structures["crystal"].arrays["type_label"])
     assert labels == {"hydrogen_like", ""}
 
@@ -96,6 +93,6 @@ def test_slopes_are_those_of_a_polynomial() -> None:
 def test_the_smallest_of_the_users_structures_are_taken() -> None:
     given = [bulk("Si", cubic=True) * (3, 3, 3), bulk("Si"), bulk("Si", cubic=True)]
     with pytest.warns(ShoalWarning, match="2 of 3 structures are taken"):
-        structures = default_structures(subject_of(StillingerWeber()), given, pair_distances)
+        structures = default_structures(subject_of(StillingerWeber()), given)
     assert [len(atoms) for name, atoms in structures.items() if name.startswith("structure")] == [2, 8]
     assert {"structure 1", "structure 2"} <= set(structures)

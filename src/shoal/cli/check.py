@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from shoal.cli._show import DeviceOption, MapOption
+from shoal.errors import InputError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,7 +26,8 @@ def check(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="A .shoal package, a compiled file (Shoal's or NequIP's), or module:factory of an ASE calculator.",
+            help="A .shoal package, a compiled file (Shoal's or NequIP's), or module:factory of an ASE calculator or a "
+            "Potential.",
         ),
     ],
     structures: Annotated[
@@ -40,19 +45,45 @@ def check(
     from shoal.conformance import check as run
     from shoal.io import read
 
-    report = run(
-        model,
-        structures=list(read(structures)) if structures else (),
-        fast=fast,
-        strict=strict,
-        device=device,
-        chemical_species_to_atom_type_map=species_map(map),
-    )
+    if json is not None:
+        _check_writable(json)
+    with _progress_bar() as advance:
+        report = run(
+            model,
+            structures=list(read(structures)) if structures else (),
+            fast=fast,
+            strict=strict,
+            device=device,
+            chemical_species_to_atom_type_map=species_map(map),
+            progress=advance,
+        )
     show(_table(report), *_explained(report), report.summary())
     if json is not None:
         json.write_text(as_json({"shoal": __version__, **report.to_dict()}) + "\n")
     if not report.passed:
         raise typer.Exit(1)
+
+
+def _check_writable(path: Path) -> None:
+    """Before the checks, not after a minute of them."""
+    folder = path.absolute().parent
+    if path.is_dir() or not folder.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
+        raise InputError(f"--json {path}: no file can be written there")
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Callable[[Finding], object]]:
+    """How many checks are done and which was last, on the error stream of a terminal; it leaves nothing behind."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    from shoal.conformance import CHECKS
+
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=len(CHECKS))
+        yield lambda finding: bar.update(task, advance=1, description=finding.name)
 
 
 def _table(report: Report) -> Table:

@@ -13,7 +13,7 @@ from shoal.conformance.tally import Tally
 class Check:
     """One law. `run` measures it on a lab into a tally, or raises NotApplicable with the reason.
 
-    `meaning`: what a failure means to a user. `fast`: part of the fast set.
+    `meaning`: what a failure means to a user.
     """
 
     number: int
@@ -21,4 +21,3 @@ class Check:
     law: str
     meaning: str
     run: Callable[[Lab, Tally], None]
-    fast: bool = True

@@ -35,42 +35,50 @@ def subject_of(
 ) -> Subject:
     """A model file, Potential, BatchCalculator or ASE calculator (or "module:factory" of one) as a subject.
 
-    Raises InputError for anything else, ModelFileError for a file that cannot be used.
+    Raises InputError for anything else and for a device or map where they have no effect, ModelFileError for a file
+    that cannot be used.
     """
-    if isinstance(model, Subject):
-        return model
+    name = type(model).__name__
     if isinstance(model, str | Path) and not Path(model).exists() and ":" in str(model):
-        return CalculatorSubject(_made_by(str(model)), str(model), structures)
-    if isinstance(model, BatchCalculator):
-        return PotentialSubject(model.potential, model.type_map, type(model.potential).__name__)
-    if isinstance(model, Potential):
-        moved = model if device is None else model.to(as_device(device))
-        return PotentialSubject(moved, moved.type_map(chemical_species_to_atom_type_map), type(model).__name__)
+        name, model = str(model), _made_by(str(model))
+        if isinstance(model, str | Path):
+            raise InputError(f"{name} made a {type(model).__name__}, which is no model")
     if isinstance(model, str | Path):
         potential = load_potential(model, device)
         subject = PotentialSubject(potential, potential.type_map(chemical_species_to_atom_type_map), Path(model).name)
         if model_kind(model) == "package":
             subject.reference = _reference(Path(model))
         return subject
+    if isinstance(model, Potential):
+        moved = model if device is None else model.to(as_device(device))
+        return PotentialSubject(moved, moved.type_map(chemical_species_to_atom_type_map), name)
+    given = {"device": device, "chemical_species_to_atom_type_map": chemical_species_to_atom_type_map}
+    unused = [argument for argument, value in given.items() if value is not None]
+    if unused:
+        raise InputError(f"{name} has its own {' and '.join(unused)}: give them where it is made")
+    if isinstance(model, Subject):
+        return model
+    if isinstance(model, BatchCalculator):
+        return PotentialSubject(model.potential, model.type_map, type(model.potential).__name__)
     if hasattr(model, "get_potential_energy") and hasattr(model, "implemented_properties"):
-        return CalculatorSubject(model, type(model).__name__, structures)
-    raise InputError(f"a {type(model).__name__} is no model: give a file, a Potential, or an ASE calculator")
+        return CalculatorSubject(model, name, structures)
+    raise InputError(f"{name} is no model: give a file, a Potential, a BatchCalculator or an ASE calculator")
 
 
 def _made_by(name: str) -> Any:
     """What the factory `module:factory` returns; modules in the working folder are found."""
     module, _, factory = name.partition(":")
-    sys.path.insert(0, os.getcwd())
+    here = os.getcwd()
+    sys.path.insert(0, here)
     try:
-        make = getattr(importlib.import_module(module), factory)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"{name}: {error}; give module:factory, where factory() is an ASE calculator") from error
+        return getattr(importlib.import_module(module), factory)()
+    except Exception as error:
+        raise InputError(
+            f"{name}: {type(error).__name__}: {error}; give module:factory, where factory() makes an ASE calculator or "
+            "a Potential"
+        ) from error
     finally:
-        sys.path.remove(os.getcwd())
-    calculator = make()
-    if not hasattr(calculator, "get_potential_energy"):
-        raise InputError(f"{name} made a {type(calculator).__name__}, which is no ASE calculator")
-    return calculator
+        sys.path.remove(here)
 
 
 def _reference(path: Path) -> list[tuple[Atoms, Values]]:

@@ -13,9 +13,8 @@ from shoal.conformance.base import Check
 from shoal.conformance.checks import CHECKS
 from shoal.conformance.lab import Lab
 from shoal.conformance.open import subject_of
-from shoal.conformance.pairs import pair_distances
 from shoal.conformance.structures import default_structures
-from shoal.conformance.subject import Malformed, Subject
+from shoal.conformance.subject import Malformed
 from shoal.conformance.tally import NotApplicable, Tally
 from shoal.conformance.verdicts import Finding, Report, Verdict
 
@@ -38,11 +37,12 @@ def check(
 
     `model`: a file (package, compiled, NequIP's compiled), a Potential, a BatchCalculator, an ASE calculator, or
     "module:factory" of one. `structures` join the small ones that are built for the model's species. `fast`: fewer
-    structures and checks. `strict`: rules that Shoal set where the standard is silent bind every model. `progress`
-    is called with each finding. What is compared is measured independently of the model's own code: derivatives by
+    structures. `strict`: rules that Shoal set where the standard is silent bind every model. `progress` is called
+    with each finding. What is compared is measured independently of the model's own code: derivatives by
     central differences, turned, repeated and batched structures made by hand.
 
-    Raises InputError and ModelFileError for what is no model; whatever goes wrong in a check is its finding.
+    Raises InputError for what is no model or has a device or map of its own, ModelFileError for a file that cannot be
+    used; whatever goes wrong in a check is its finding.
     """
     start = time.perf_counter()
     subject = subject_of(
@@ -51,18 +51,13 @@ def check(
         chemical_species_to_atom_type_map=chemical_species_to_atom_type_map,
         structures=structures,
     )
-    lab = Lab(subject, _structures(subject, structures), fast)
+    lab = Lab(subject, default_structures(subject, structures), fast)
     findings = []
     for one in sorted(checks, key=lambda check: check.number):
-        if one.fast or not fast:
-            findings.append(_finding(one, lab, strict))
-            if progress is not None:
-                progress(findings[-1])
+        findings.append(_finding(one, lab, strict))
+        if progress is not None:
+            progress(findings[-1])
     return Report(subject.name, tuple(findings), time.perf_counter() - start, fast, strict)
-
-
-def _structures(subject: Subject, given: Sequence[Atoms]) -> dict[str, Atoms]:
-    return default_structures(subject, given, pair_distances)
 
 
 def _finding(one: Check, lab: Lab, strict: bool) -> Finding:

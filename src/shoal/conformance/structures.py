@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from shoal.conformance.pairs import pair_distances
 from shoal.conformance.subject import Species, Subject
 from shoal.errors import ShoalWarning
 
@@ -29,14 +30,11 @@ def chosen_species(subject: Subject) -> tuple[Species, ...]:
     return subject.species[:MOST_SPECIES]
 
 
-def default_structures(
-    subject: Subject, given: Sequence[Atoms] = (), pairs: Callable[[Atoms, float], np.ndarray] | None = None
-) -> dict[str, Atoms]:
+def default_structures(subject: Subject, given: Sequence[Atoms] = ()) -> dict[str, Atoms]:
     """Molecule, crystals, slab, wire and a one-atom cell of a model's species, and up to three `given` structures.
 
     Spacings are those at which the model's crystal has its lowest energy, from 0.9 to 2 times the sum of covalent
-    radii and within the cutoff. Atoms are rattled, and some lie outside their cell. `pairs` measures distances
-    within a cutoff, to keep them off the cutoff itself.
+    radii and within the cutoff. Atoms are rattled, some lie outside their cell, and no pair lies at the cutoff.
     """
     species = chosen_species(subject)
     crystal = _crystal(species, _spacing(subject, species))
@@ -50,7 +48,7 @@ def default_structures(
         "wire": _wire,
         "small cell": _small_cell,
     }
-    made = {name: _clear_of_cutoff(maker(crystal), subject.cutoff, generator, pairs) for name, maker in makers.items()}
+    made = {name: _clear_of_cutoff(maker(crystal), subject.cutoff, generator) for name, maker in makers.items()}
     return made | _chosen(given)
 
 
@@ -168,12 +166,7 @@ def _small_cell(crystal: Atoms) -> Atoms:
     return small
 
 
-def _clear_of_cutoff(
-    atoms: Atoms,
-    cutoff: float,
-    generator: np.random.Generator,
-    pairs: Callable[[Atoms, float], np.ndarray] | None,
-) -> Atoms:
+def _clear_of_cutoff(atoms: Atoms, cutoff: float, generator: np.random.Generator) -> Atoms:
     """Rattled, the last atom moved by a lattice vector, and no pair as far apart as the cutoff."""
     amplitude = 0.03 * np.cbrt(max(1.0, float(np.ptp(atoms.positions, axis=0).prod())) / len(atoms))
     for attempt in range(100):
@@ -181,8 +174,6 @@ def _clear_of_cutoff(
         moved.set_cell(atoms.cell.array * (1 + 1e-3 * attempt), scale_atoms=bool(atoms.pbc.all()))
         moved.positions += generator.normal(0, amplitude, moved.positions.shape)
         moved.positions[-1] -= (moved.pbc[:, None] * moved.cell.array).sum(0)
-        if pairs is None or not np.isfinite(cutoff):
-            break
-        if not (np.abs(pairs(moved, cutoff + 1) - cutoff) < CLEARANCE).any():
+        if not np.isfinite(cutoff) or not (np.abs(pair_distances(moved, cutoff + 1) - cutoff) < CLEARANCE).any():
             break
     return moved

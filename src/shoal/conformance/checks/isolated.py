@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations_with_replacement
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from shoal.conformance.base import Check
 from shoal.conformance.lab import Lab
 from shoal.conformance.structures import atoms_of, radius
 from shoal.conformance.tally import Tally
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 N_DISTANCES = 16
 
@@ -38,9 +42,17 @@ def _run(lab: Lab, tally: Tally) -> None:
                     tally.compare(f"{what} is two lone atoms", values["energy"], own[a] + own[b], tolerance)
     if lab.subject.batches:
         nothing = atoms_of([], np.zeros((0, 3)))
-        tally.require("no structures give no results", lab.subject.evaluate([]) == [], rule="S3")
-        values = lab.subject.evaluate([nothing])[0]
-        tally.require("a structure without atoms has no energy", float(values["energy"]) == 0, rule="S3")
+        _nothing(lab, tally, "no structures", [], [])
+        _nothing(lab, tally, "a structure without atoms", [nothing], [0.0])
+
+
+def _nothing(lab: Lab, tally: Tally, what: str, structures: list[Atoms], energies: list[float]) -> None:
+    try:
+        found = [float(values["energy"]) for values in lab.subject.evaluate(structures)]
+    except Exception as error:
+        tally.require(f"{what} can be given; it raised {type(error).__name__}: {error}", False, rule="S3")
+        return
+    tally.require(f"{what} has the energies {energies}, it has {found}", found == energies, rule="S3")
 
 
 CHECK = Check(

@@ -28,7 +28,6 @@ def _run(lab: Lab, tally: Tally) -> None:
         if members is not None and "energy" in found:
             mean = members.mean(-1, keepdims=True)
             tally.compare(f"mean of the members per {kind}", found["energy"], mean, tolerance)
-            tally.require(f"members differ per {kind}", members.shape[-1] < 2 or float(np.ptp(members, -1).max()) > 0)
         if spread is not None:
             tally.require(f"the uncertainty per {kind} is not negative", bool((spread >= 0).all()))
         if members is not None and spread is not None and members.shape[-1] > 1:
