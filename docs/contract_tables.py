@@ -16,7 +16,7 @@ PAGE = Path(__file__).with_name("contract.md")
 def quantities() -> str:
     rows = ["| name | rows | components | property | unit | gradients | meaning |", "|---" * 7 + "|"]
     for q in STANDARD.values():
-        count = "0, 1, ..." if q.name in ("energy_ensemble", "feature") else "0"
+        count = "0" if q.properties == "one" else "0, 1, ..."
         name = f"`{q.name}`" + "".join(f" (also `{older}`)" for older in q.older)
         cells = [
             name,

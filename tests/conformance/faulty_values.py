@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from metatensor.torch import TensorMap
 
 from shoal.contract import BOTH, Capabilities, Support
 from shoal.neighbors import NeighborList

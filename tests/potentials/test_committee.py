@@ -233,7 +233,7 @@ def test_what_does_not_fit_is_refused(scripted_silicon: Path, state: SimState) -
         Committee([member(0), CompiledPotential(scripted_silicon)])  # type: ignore[list-item]
     with pytest.raises(ModelFileError, match="no such file"):
         Committee(["absent.shoal", "other.shoal"])
-    with pytest.raises(UnsupportedRequestError, match="energy_ensemble is given by a Committee of packages"):
+    with pytest.raises(UnsupportedRequestError, match="energy_ensemble is given by a Committee, and a Sum"):
         member(0).outputs(state, {"energy_ensemble": OutputRequest()})
 
 

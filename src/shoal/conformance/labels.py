@@ -76,9 +76,9 @@ def _standard(name: str) -> Standard | None:
 def _components_and_properties(block: TensorBlock, quantity: Standard) -> list[Fault]:
     faults = _components(block, quantity.components, "R5")
     properties = block.properties
-    if list(properties.names) != [quantity.property] and quantity.name != "feature":
+    if list(properties.names) != [quantity.property] and quantity.properties != "free":
         faults.append(Fault("R6", f"its properties are {properties.names}, not ['{quantity.property}']"))
-    one = quantity.name not in ("feature", "energy_ensemble")
+    one = quantity.properties == "one"
     if one and properties.values.tolist() != [[0]]:
         faults.append(Fault("R6", f"its properties are {properties.values.tolist()}, not [[0]]"))
     if not one and properties.values[:, 0].tolist() != list(range(len(properties))):
@@ -107,21 +107,27 @@ def _samples(
         [[s, a] for s, size in enumerate(sizes) for a in range(size)] if per_atom else [[s] for s in range(len(sizes))]
     )
     expected = selected if per_atom and selected is not None else every
-    outside = [row for row in rows if row not in every]
+    outside = _first_absent(rows, every)
     if outside:
-        return [Fault("R3", f"sample {outside[0]} does not exist")]
+        return [Fault("R3", f"sample {outside} does not exist")]
     if len(set(map(tuple, rows))) < len(rows):
         return [Fault("R3", "a sample occurs twice")]
-    unselected = [row for row in rows if row not in expected]
+    unselected = _first_absent(rows, expected)
     if unselected:
-        return [Fault("R4", f"sample {unselected[0]} was not selected")]
-    missing = [row for row in expected if row not in rows]
+        return [Fault("R4", f"sample {unselected} was not selected")]
+    missing = _first_absent(expected, rows)
     if missing:
         rule = "S1" if not per_atom and selected is not None else "R3" if selected is None else "R4"
-        return [Fault(rule, f"sample {missing[0]} is missing")]
+        return [Fault(rule, f"sample {missing} is missing")]
     if rows != expected:
         return [Fault("S1", "its samples are in another order")]
     return []
+
+
+def _first_absent(rows: list[list[int]], table: list[list[int]]) -> list[int] | None:
+    """The first of the rows that a table does not hold."""
+    held = set(map(tuple, table))
+    return next((row for row in rows if tuple(row) not in held), None)
 
 
 def _gradients(
@@ -132,7 +138,7 @@ def _gradients(
     rules = {"positions": "R7", "strain": "R8"}
     for name in request.explicit_gradients:
         if name not in there:
-            faults.append(Fault(rules[name], f"its {name} gradient was requested and is not there"))
+            faults.append(Fault(rules.get(name, "S8"), f"its {name} gradient was requested and is not there"))
     for name in there:
         if name not in request.explicit_gradients:
             faults.append(Fault("S8", f"its {name} gradient was not requested"))
@@ -163,14 +169,11 @@ def _gradient_rows(
         every = [[k] for k in range(len(values))]
     else:
         every = [[k, row[0], a] for k, row in enumerate(values) for a in range(sizes[row[0]])]
-    known = set(map(tuple, every))
-    outside = [row for row in rows if tuple(row) not in known]
+    outside = _first_absent(rows, every)
     if outside:
-        return [Fault(rule, f"its row {outside[0]} does not exist, or joins two systems")]
+        return [Fault(rule, f"its row {outside} does not exist, or joins two systems")]
     if len(set(map(tuple, rows))) < len(rows):
         return [Fault(rule, "a row occurs twice")]
     if len(rows) < len(every) and (name == "strain" or request.sample_kind == "system"):
-        present = set(map(tuple, rows))
-        missing = next(row for row in every if tuple(row) not in present)
-        return [Fault("S4" if name == "positions" else rule, f"its row {missing} is missing")]
+        return [Fault("S4" if name == "positions" else rule, f"its row {_first_absent(every, rows)} is missing")]
     return [] if rows == sorted(rows) else [Fault("S4", "its rows do not ascend")]

@@ -51,11 +51,6 @@ class Rows:
         return cls(system, atom, state.offsets.to(state.device)[system] + atom)
 
 
-def samples_of(rows: Rows) -> torch.Tensor:
-    """(R, 2): system and atom."""
-    return torch.stack([rows.system, rows.atom], dim=1)
-
-
 def tensor_map(
     quantity: Standard,
     samples: torch.Tensor,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from shoal.contract.request import SampleKind
 from shoal.errors import UnsupportedRequestError
@@ -56,7 +57,8 @@ class Standard:
     `components`: names of the axes between samples and properties, each 0, 1, 2. `property`: name of the property
     dimension, 0, 1, ... `unit` as an expression, empty without one. `gradients` that may be stored with the values.
     `served_by`: which potentials give it. `exact`: always float64, as energies of the native face are. `older`: names
-    it went by, still understood. Per atom a quantity is additive: the value of a system is the sum over its atoms.
+    it went by, still understood. `properties`: one, one for each member ("many"), or as many and of such names as the
+    model likes ("free"). Values per atom sum to that of the system, but for the uncertainty, which is of the sum.
     """
 
     name: str
@@ -69,10 +71,12 @@ class Standard:
     served_by: str
     exact: bool = False
     older: tuple[str, ...] = ()
+    properties: Literal["one", "many", "free"] = "one"
 
 
 _EITHER: tuple[SampleKind, ...] = ("system", "atom")
 _BOTH = ("positions", "strain")
+_OF_MEMBERS = "a Committee, and a Sum or Variants with one"
 _PASSED_ON = "potentials whose compute returns it"
 
 STANDARD = {
@@ -86,8 +90,8 @@ STANDARD = {
             "eV",
             _BOTH,
             "potential energy",
-            "every potential; in every form .shoal packages and other eager potentials, without the caller's graph "
-            "files of shoal compile",
+            "every potential; .shoal packages and other eager potentials give it in every form, files of shoal compile "
+            "in all but those that their caller can differentiate",
             exact=True,
         ),
         Standard(
@@ -98,8 +102,9 @@ STANDARD = {
             "eV",
             _BOTH,
             "energy by each member of a committee, one property each; their mean is the energy",
-            "a Committee of packages",
+            _OF_MEMBERS,
             exact=True,
+            properties="many",
         ),
         Standard(
             "energy_uncertainty",
@@ -109,7 +114,7 @@ STANDARD = {
             "eV",
             (),
             "sample standard deviation of the ensemble; per system, of the sums over its atoms",
-            "a Committee of packages",
+            _OF_MEMBERS,
             exact=True,
         ),
         Standard(
@@ -143,6 +148,7 @@ STANDARD = {
             "invariants of the last layer, which the energy is read from; per system their sum over the atoms",
             ".shoal packages",
             older=("features",),
+            properties="free",
         ),
         Standard(
             "charge",

@@ -43,7 +43,7 @@ def atomic_gradients(
     *,
     each: bool = False,
 ) -> AtomicGradients:
-    """dE_i/dr_j (eV/A) and dE_i/d(strain) (eV) of the chosen atoms (R,), atoms j that are not felt left out.
+    """dE_i/dr_j (eV/A) and dE_i/d(strain) (eV) of the chosen atoms (R,); atoms j that are not felt may be left out.
 
     `each`: of each member of an ensemble, else of their mean.
 
