@@ -104,3 +104,8 @@ def test_agrees_with_metatomic_where_both_read_an_expression(given: str, wanted:
     from metatomic.torch import unit_conversion_factor
 
     assert unit_factor(given, wanted) == pytest.approx(unit_conversion_factor(given, wanted), rel=1e-8)
+
+
+def test_a_unit_that_means_nothing_is_refused_even_if_nothing_is_converted() -> None:
+    with pytest.raises(InputError, match="'banana' is unknown"):
+        unit_factor("banana", "banana")

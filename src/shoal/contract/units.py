@@ -99,8 +99,6 @@ def unit_factor(given: str, wanted: str) -> float:
 
     Raises InputError for an unknown word, a malformed expression, or units of different dimensions.
     """
-    if given == wanted:
-        return 1.0
     a, b = parse_unit(given), parse_unit(wanted)
     if a.dimension != b.dimension:
         raise InputError(
