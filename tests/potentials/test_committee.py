@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ase import Atoms
 from metatensor.torch import Labels
 from tests.potentials.test_explicit_gradients import BOTH, dense, some_atoms
 from tests.potentials.test_potential_laws import _mixed_fcc, structures
@@ -246,3 +247,12 @@ def test_what_members_make_of_the_edges_alone_is_made_once(monkeypatch: pytest.M
     assert len(made) == 1
     committee.outputs(state, {"energy_uncertainty": OutputRequest()})
     assert len(made) == 2
+
+
+@pytest.mark.filterwarnings("error:std")
+def test_of_no_atoms_there_is_no_uncertainty_and_no_warning() -> None:
+    committee = Committee([StillingerWeber(), StillingerWeber()])
+    for kind, atoms in (("atom", [Atoms()]), ("system", [])):
+        asked = {"energy_uncertainty": OutputRequest(sample_kind=kind)}  # type: ignore[arg-type]
+        block = committee.outputs(atoms_to_state(atoms), asked)["energy_uncertainty"].block()
+        assert block.values.shape == (0, 1)

@@ -136,7 +136,8 @@ class _Energies:
         if quantity.name == "energy_ensemble":
             return members, gradients
         if quantity.name == "energy_uncertainty":
-            return members.std(dim=-1, keepdim=True), {}
+            # of no rows torch's std warns
+            return members.std(dim=-1, keepdim=True) if len(members) else members[:, :1], {}
         means = {name: (rows, slope.mean(dim=-1, keepdim=True)) for name, (rows, slope) in gradients.items()}
         return members.mean(dim=-1, keepdim=True), means
 
