@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class AtomRows:
     """Atoms that values or gradients are of: system (R,), atom within it (R,) and row of the packed state (R,)."""
 
     system: torch.Tensor
@@ -28,13 +28,13 @@ class Rows:
     index: torch.Tensor
 
     @classmethod
-    def all_of(cls, state: SimState) -> Rows:
+    def all_of(cls, state: SimState) -> AtomRows:
         """Every atom, ascending."""
         index = torch.arange(state.n_atoms, device=state.device)
         return cls(state.system_index, index - state.offsets.to(state.device)[state.system_index], index)
 
     @classmethod
-    def selected(cls, atoms: Labels, state: SimState) -> Rows:
+    def selected(cls, atoms: Labels, state: SimState) -> AtomRows:
         """The atoms of `selected_atoms`, in its order. Raises InputError for other names or atoms that do not exist."""
         if list(atoms.names) != ["system", "atom"]:
             raise InputError(f"selected_atoms has the names {list(atoms.names)}, expected are ['system', 'atom']")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from shoal.contract import GRADIENTS, OutputRequest, Standard, standard, unit_factor
-from shoal.contract.labels import Rows, tensor_map
+from shoal.contract.labels import AtomRows, tensor_map
 from shoal.neighbors import NeighborList
 from shoal.nn.segments import segment_sum
 from shoal.potentials._atomic_gradients import AtomicGradients, atomic_gradients
@@ -32,13 +32,13 @@ Gradients = dict[str, tuple[torch.Tensor, torch.Tensor]]
 
 
 @dataclass(frozen=True, eq=False)
-class Frame:
+class Question:
     """What requests are answered on: a float64 state, its list, atom types, and the atoms that count."""
 
     state: SimState
     neighbors: NeighborList
     atom_types: torch.Tensor
-    rows: Rows
+    rows: AtomRows
     selected: bool
 
     @cached_property
@@ -49,11 +49,11 @@ class Frame:
         return self.state.positions.new_zeros(self.state.n_atoms).index_fill(0, self.rows.index, 1.0)
 
     @cached_property
-    def every(self) -> Rows:
+    def every(self) -> AtomRows:
         """All atoms, whether they count or not."""
-        return Rows.all_of(self.state) if self.selected else self.rows
+        return AtomRows.all_of(self.state) if self.selected else self.rows
 
-    def as_for(self, potential: Potential) -> Frame:
+    def as_for(self, potential: Potential) -> Question:
         """The same with the pairs within the cutoff of another potential."""
         _, neighbors, _ = potential._prepared(self.state, self.neighbors, self.atom_types)
         return replace(self, neighbors=neighbors)
@@ -74,20 +74,20 @@ class Frame:
 
 
 def labelled_outputs(
-    potential: Potential, requests: Mapping[str, OutputRequest], frame: Frame, dtype: torch.dtype
+    potential: Potential, requests: Mapping[str, OutputRequest], question: Question, dtype: torch.dtype
 ) -> dict[str, TensorMap]:
-    """The requested quantities of a frame; those that are not exact in `dtype`.
+    """The requested quantities; those that are not exact in `dtype`.
 
     Raises UnsupportedRequestError naming what is served and by whom, InputError for units.
     """
     for name, request in requests.items():
-        check_supported(potential, name, request, frame.state, frame.selected)
+        check_supported(potential, name, request, question.state, question.selected)
     each = any(standard(name).name == "energy_ensemble" and r.explicit_gradients for name, r in requests.items())
     energies: dict[int, _Energies] = {}
     out = {}
     for name, request in requests.items():
         quantity, served = standard(name), potential.variant(name)
-        own = frame if served is potential else frame.as_for(served)
+        own = question if served is potential else question.as_for(served)
         factor = unit_factor(quantity.unit, request.unit or quantity.unit)
         if quantity.name in ENERGIES:
             found = energies.setdefault(id(served), _Energies(served, own, each))
@@ -99,7 +99,7 @@ def labelled_outputs(
         values = values * factor
         out[name] = tensor_map(
             quantity,
-            frame.samples(request.sample_kind == "atom"),
+            question.samples(request.sample_kind == "atom"),
             values if quantity.exact else values.to(dtype),
             {
                 gradient: (rows, slope * (factor * per_length ** -GRADIENTS[gradient].length_power))
@@ -109,28 +109,28 @@ def labelled_outputs(
     return out
 
 
-def _others(potential: Potential, quantity: Standard, per_atom: bool, frame: Frame) -> torch.Tensor:
+def _others(potential: Potential, quantity: Standard, per_atom: bool, question: Question) -> torch.Tensor:
     """(R, *components, P) of a quantity that is no energy."""
-    values = potential.values(quantity.name, frame.state, frame.neighbors, frame.atom_types)
+    values = potential.values(quantity.name, question.state, question.neighbors, question.atom_types)
     if "atom" not in quantity.sample_kinds:
         return values
-    return values[frame.rows.index] if per_atom else frame.sum(values, quantity.exact)
+    return values[question.rows.index] if per_atom else question.sum(values, quantity.exact)
 
 
 class _Energies:
     """Energies of a potential, its ensemble where it has one, and what follows from them: computed once a call."""
 
-    def __init__(self, potential: Potential, frame: Frame, each: bool) -> None:
+    def __init__(self, potential: Potential, question: Question, each: bool) -> None:
         """`each`: gradients are asked for of each member of the ensemble."""
-        self.potential, self.frame, self.each = potential, frame, each
+        self.potential, self.question, self.each = potential, question, each
 
     def answer(self, quantity: Standard, request: OutputRequest) -> tuple[torch.Tensor, Gradients]:
         """Values (R, P) and gradients of one request."""
         per_atom, asked = request.sample_kind == "atom", request.explicit_gradients
         if per_atom:
-            members, gradients = self._atomic(False)[self.frame.rows.index], self._of_atoms(asked)
+            members, gradients = self._atomic(False)[self.question.rows.index], self._of_atoms(asked)
         elif "atom" in self.potential.capabilities.quantities["energy"].sample_kinds:
-            members, gradients = self.frame.sum(self._atomic(bool(asked)), exact=True), self._of_systems(asked)
+            members, gradients = self.question.sum(self._atomic(bool(asked)), exact=True), self._of_systems(asked)
         else:
             members, gradients = self._whole(bool(asked)), self._of_systems(asked)
         if quantity.name == "energy_ensemble":
@@ -143,7 +143,7 @@ class _Energies:
 
     def _atomic(self, differentiated: bool) -> torch.Tensor:
         """(N, P); from the pass that gives the gradients too, unless the caller differentiates."""
-        state = self.frame.state
+        state = self.question.state
         leaves = (state.positions, state.cell, *self.potential.parameters())
         attached = torch.is_grad_enabled() and any(leaf.requires_grad for leaf in leaves)
         if attached or not differentiated:
@@ -156,35 +156,35 @@ class _Energies:
         """(S, P) of a potential without atomic energies, which may have no forces either."""
         if differentiated:
             return self._native.energy
-        f = self.frame
-        return self.potential.compute(f.state, f.neighbors, f.atom_types)["energy"][:, None]
+        q = self.question
+        return self.potential.compute(q.state, q.neighbors, q.atom_types)["energy"][:, None]
 
     @cached_property
     def _attached(self) -> torch.Tensor:
-        return self.potential.energies(self.frame.state, self.frame.neighbors, self.frame.atom_types)
+        return self.potential.energies(self.question.state, self.question.neighbors, self.question.atom_types)
 
     @cached_property
     def _native(self) -> EnergyDerivatives:
-        f = self.frame
-        return self.potential.energy_derivatives(f.state, f.neighbors, f.atom_types, f.weights, each=self.each)
+        q = self.question
+        return self.potential.energy_derivatives(q.state, q.neighbors, q.atom_types, q.weights, each=self.each)
 
     @cached_property
     def _rows(self) -> AtomicGradients:
-        f = self.frame
-        return atomic_gradients(self.potential, f.state, f.neighbors, f.atom_types, f.rows.index, each=self.each)
+        q = self.question
+        return atomic_gradients(self.potential, q.state, q.neighbors, q.atom_types, q.rows.index, each=self.each)
 
     def _of_systems(self, names: tuple[str, ...]) -> Gradients:
-        every = self.frame.every
+        every = self.question.every
         found: Gradients = {}
         if "positions" in names:
             samples = torch.stack([every.system, every.system, every.atom], 1)
             found["positions"] = (samples, self._native.positions_gradient)
         if "strain" in names:
-            found["strain"] = (self.frame.samples(per_atom=False), self._native.strain_gradient)
+            found["strain"] = (self.question.samples(per_atom=False), self._native.strain_gradient)
         return {name: found[name] for name in names}
 
     def _of_atoms(self, names: tuple[str, ...]) -> Gradients:
-        every = self.frame.every
+        every = self.question.every
         found: Gradients = {}
         if "positions" in names:
             moved = self._rows.atom

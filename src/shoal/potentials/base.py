@@ -20,11 +20,11 @@ from shoal.contract import (
     OutputRequest,
     check_outputs,
 )
-from shoal.contract.labels import Rows
+from shoal.contract.labels import AtomRows
 from shoal.errors import InputError
 from shoal.neighbors import NeighborList, neighbor_list
 from shoal.potentials._heat_flux import heat_flux, unfolded_flux
-from shoal.potentials._labelled import Frame, labelled_outputs
+from shoal.potentials._labelled import Question, labelled_outputs
 from shoal.state import SimState, TypeMap
 
 if TYPE_CHECKING:
@@ -126,9 +126,9 @@ class Potential(nn.Module, ABC):
         if neighbors is None:
             neighbors = neighbor_list(state, self.cutoff)
         exact, neighbors, types = self._prepared(state, neighbors, atom_types)
-        rows = Rows.all_of(exact) if selected_atoms is None else Rows.selected(selected_atoms, exact)
-        frame = Frame(exact, neighbors, types, rows, selected_atoms is not None)
-        return labelled_outputs(self, requests, frame, state.dtype)
+        rows = AtomRows.all_of(exact) if selected_atoms is None else AtomRows.selected(selected_atoms, exact)
+        question = Question(exact, neighbors, types, rows, selected_atoms is not None)
+        return labelled_outputs(self, requests, question, state.dtype)
 
     def energies(self, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor) -> torch.Tensor:
         """Atomic energies (N, P) eV, one property or one for each member of an ensemble; the caller's graph is kept.
