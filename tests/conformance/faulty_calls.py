@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from metatensor.torch import TensorMap
+from tests.conformance.faulty_labels import rebuilt
 from tests.conformance.faulty_values import Sound, Values
 
 from shoal.neighbors import NeighborList
@@ -128,6 +130,40 @@ class Mumbles(TakesEverything):
 
         known = Sound.type_map(self, argument)
         return Mumbling(known.type_names, known.species)
+
+
+class LabelledBuffer(Sound):
+    """Writes labelled energies into memory that the next call uses again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: dict[torch.Size, torch.Tensor] = {}
+
+    def outputs(self, *arguments: Any, **named: Any) -> dict[str, TensorMap]:
+        made = {}
+        for name, output in super().outputs(*arguments, **named).items():
+            values = output.block(0).values.detach()
+            kept = self.kept.setdefault(values.shape, torch.empty_like(values)).copy_(values)
+            made[name] = TensorMap(output.keys, [rebuilt(output.block(0), values=kept)])
+        return made
+
+
+class LabelledWrapping(Sound):
+    """Wraps the caller's own positions into the cell when it is asked for labelled outputs."""
+
+    def outputs(self, state: SimState, *arguments: Any, **named: Any) -> dict[str, TensorMap]:
+        made = super().outputs(state, *arguments, **named)
+        if not state.positions.requires_grad:
+            state.positions.sub_(1e-9 * state.positions.sign())
+        return made
+
+
+class LabelledReadsMemory(Sound):
+    """Takes positions for contiguous when it is asked for labelled outputs."""
+
+    def outputs(self, state: SimState, *arguments: Any, **named: Any) -> dict[str, TensorMap]:
+        seen = torch.as_strided(state.positions, state.positions.shape, (3, 1))
+        return super().outputs(state.replace(positions=seen.clone()), *arguments, **named)
 
 
 class LacksStress(Sound):

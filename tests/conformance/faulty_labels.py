@@ -9,7 +9,7 @@ import torch
 from metatensor.torch import Labels, TensorBlock, TensorMap
 from tests.conformance.faulty_values import Sound
 
-from shoal.contract import Capabilities, OutputRequest, Support
+from shoal.contract import Capabilities, OutputRequest, Support, unit_factor
 from shoal.errors import InputError, UnsupportedRequestError
 from shoal.potentials import Potential
 from shoal.state import SimState
@@ -132,6 +132,36 @@ def opposite_gradients(block: TensorBlock, request: OutputRequest) -> TensorBloc
     return rebuilt(block, gradients={name: (-one.values, one.samples) for name, one in block.gradients()})
 
 
+def unconverted_gradients(block: TensorBlock, request: OutputRequest) -> TensorBlock:
+    factor = unit_factor("eV", request.unit or "eV")
+    return rebuilt(block, gradients={name: (one.values / factor, one.samples) for name, one in block.gradients()})
+
+
+def larger_per_atom(block: TensorBlock, request: OutputRequest) -> TensorBlock:
+    return rebuilt(block, values=block.values * (1 + 1e-6)) if request.sample_kind == "atom" else block
+
+
+def of_a_variant(change: Callable[[TensorBlock, OutputRequest], TensorBlock]) -> Callable[[], Potential]:
+    """A potential with a variant, the same but that its labelled energies go through `change`."""
+
+    class WithVariant(Sound):
+        @property
+        def capabilities(self) -> Capabilities:
+            own = super().capabilities
+            return own.model_copy(update={"quantities": {**own.quantities, "energy/other": own.quantities["energy"]}})
+
+        def outputs(self, state: SimState, requests: Mapping[str, OutputRequest], *more: Any, **named: Any) -> dict:
+            made = super().outputs(state, requests, *more, **named)
+            return {
+                name: TensorMap(output.keys, [change(output.block(0).copy(), requests[name])])
+                if name == "energy/other"
+                else output
+                for name, output in made.items()
+            }
+
+    return WithVariant
+
+
 class RefusesWithAnotherError(Sound):
     """Says of what it does not serve that the input is wrong."""
 
@@ -203,7 +233,7 @@ class ConvertsInPlace(Sound):
 
 
 class Ensemble(Sound):
-    """Three members; `members` of the energy per row, and how the uncertainty follows from them."""
+    """Three members, each a part of the energy more or less, and the uncertainty that follows from them."""
 
     offset, sign = 0.0, 1.0
 
@@ -225,13 +255,12 @@ class Ensemble(Sound):
             if request.explicit_gradients:
                 raise UnsupportedRequestError(f"no gradients of {name}")
             block = super().outputs(state, {"energy": request}, *more, **named)["energy"].block(0)
-            spread = 0.1 + 0.01 * block.values.abs()
             if name == "energy_ensemble":
-                members = torch.cat([block.values + spread * k + self.offset for k in (-1, 0, 1)], dim=1)
+                members = torch.cat([block.values * (1 + 0.01 * k + self.offset) for k in (-1, 0, 1)], dim=1)
                 labels = Labels(["energy"], torch.arange(3)[:, None])
                 block = TensorBlock(members, block.samples, block.components, labels)
             else:
-                block = TensorBlock(self.sign * spread, block.samples, block.components, block.properties)
+                block = rebuilt(block, values=self.sign * 0.01 * block.values.abs())
             made[name] = TensorMap(Labels(["_"], torch.tensor([[0]])), [block.copy()])
         return made
 

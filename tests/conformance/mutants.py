@@ -74,6 +74,11 @@ MUTANTS: dict[str, Mutant] = {
     "mutated input": _mutant(calls.Wrapping, "nothing touched"),
     "takes tensors for contiguous": _mutant(calls.ReadsMemory, "layout and float32", alone=True),
     "float32 energies": _mutant(calls.SinglePrecision, "layout and float32", alone=True),
+    "labelled outputs in a shared buffer": _mutant(calls.LabelledBuffer, "repeatable"),
+    "labelled outputs change their input": _mutant(calls.LabelledWrapping, "nothing touched"),
+    "labelled outputs take tensors for contiguous": _mutant(
+        calls.LabelledReadsMemory, "layout and float32", alone=True
+    ),
     "counts pairs in the skin": _mutant(calls.UsesWholeList, "neighbour list", alone=True),
     "takes every element": _mutant(calls.TakesEverything, "unsupported element", alone=True),
     "does not name the element": _mutant(calls.Mumbles, "unsupported element", alone=True),
@@ -106,6 +111,17 @@ MUTANTS: dict[str, Mutant] = {
     "selection ignored": _mutant(labels.IgnoresSelection, "labels", "selected atoms"),
     "converts energies only": _mutant(labels.ConvertsValuesOnly, "units", alone=True),
     "converts in place": _mutant(labels.ConvertsInPlace, "units", alone=True),
+    "variant with gradients of other sign": _mutant(
+        labels.of_a_variant(labels.opposite_gradients), "positions gradient", "strain gradient", alone=True
+    ),
+    "variant that converts energies only": _mutant(
+        labels.of_a_variant(labels.unconverted_gradients), "units", alone=True
+    ),
+    "variant whose atoms do not sum to it": _mutant(labels.of_a_variant(labels.larger_per_atom), "atom sum"),
+    "variant in another order": _mutant(labels.of_a_variant(labels.reversed_rows), "labels", "selected atoms"),
+    "variant with gradients swapped in batches": _mutant(
+        labels.of_a_variant(labels.swapped_in_batches), "batch independence", alone=True
+    ),
     "negative uncertainty": _mutant(labels.NegativeUncertainty, "uncertainty", alone=True),
     "ensemble of another mean": _mutant(labels.OtherMean, "uncertainty", alone=True),
 }

@@ -159,6 +159,22 @@ def test_variants_pass_with_all_that_they_give() -> None:
     assert report["labels"].verdict is Verdict.PASS
 
 
+def test_quantities_of_a_models_own_are_its_own_business() -> None:
+    class Custom(LennardJones):
+        @property
+        def capabilities(self):  # type: ignore[no-untyped-def]
+            own = super().capabilities
+            return own.model_copy(update={"quantities": {**own.quantities, "mine::spin": own.quantities["energy"]}})
+
+        def outputs(self, state, requests, *more, **named):  # type: ignore[no-untyped-def]
+            asked = {"energy" if name == "mine::spin" else name: request for name, request in requests.items()}
+            made = super().outputs(state, asked, *more, **named)
+            return {name: made["energy" if name == "mine::spin" else name] for name in requests}
+
+    labelled = [one for one in CHECKS if one.number in (1, 2, 4, 5, 6, 14, 19)]
+    sound(check(Custom(ARGON, 8.5), checks=labelled, fast=True, strict=True))
+
+
 def test_a_stress_that_is_declared_as_not_conservative_may_be_lopsided() -> None:
     class Lopsided(LennardJones):
         def compute(self, *arguments, **more):  # type: ignore[no-untyped-def]

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from shoal.conformance.lab import Lab
-from shoal.conformance.labelled import ask, energy_support, halves
+from shoal.conformance.lab import STENCIL, STEPS, Lab, displaced, extent, rounding, strained
+from shoal.conformance.labelled import ask, energies, energy_support, halves, kinds
 from shoal.conformance.potential_subject import PotentialSubject
 from shoal.conformance.tally import NotApplicable
 from shoal.contract import OutputRequest
@@ -43,6 +43,32 @@ def explicit(lab: Lab, gradient: str, atoms: Atoms) -> Iterator[tuple[str, np.nd
                 members = np.eye(len(atoms))[table.samples[:, 1]]
             stored = table.moved_by(sizes) if gradient == "positions" else table.gradients["strain"][1]
             yield f"explicit, per {kind}{chosen}", stored[..., 0], members
+
+
+def other_energies(lab: Lab, gradient: str, atoms: Atoms) -> Iterator[tuple[str, np.ndarray, np.ndarray, float]]:
+    """What it is, the stored gradients of all other energies along one direction, their slopes there, and the noise.
+
+    Variants and ensembles: rows by properties (R, P), the slopes by central differences of the labelled values.
+    """
+    try:
+        subject, served = energies(lab)
+    except NotApplicable:
+        return
+    step = STEPS[subject.dtype] / (1 if gradient == "positions" else extent(atoms))
+    shape = atoms.positions.shape if gradient == "positions" else (3, 3)
+    direction = np.random.default_rng(6).normal(0, 1, shape)
+    direction /= np.linalg.norm(direction)
+    moved = [(displaced if gradient == "positions" else strained)(atoms, k * step * direction) for k in STENCIL]
+    for name, support in served.items():
+        for kind, offered in kinds(support):
+            if name == "energy" or gradient not in offered:
+                continue
+            table = ask(subject, [atoms], name, sample_kind=kind, explicit_gradients=(gradient,))
+            stored = table.moved_by([len(atoms)]) if gradient == "positions" else table.gradients[gradient][1]
+            values = ask(subject, moved, name, sample_kind=kind).values.reshape(len(STENCIL), *table.values.shape)
+            slopes = np.tensordot(np.array(list(STENCIL.values())) / step, values, axes=1)
+            found = np.einsum("rabp,ab->rp", stored, direction)
+            yield f"{name} per {kind}, along a direction", found, slopes, rounding(values) / step
 
 
 def implicit(lab: Lab, atoms: Atoms) -> tuple[np.ndarray, np.ndarray] | None:

@@ -41,6 +41,32 @@ def rounding(values: ArrayLike) -> float:
     return 8 * float(np.finfo(np.float64).eps) * float(np.max(np.abs(values), initial=0.0))
 
 
+def displaced(atoms: Atoms, by: np.ndarray) -> Atoms:
+    """A copy with every atom moved, `by` (N, 3) A."""
+    copy = atoms.copy()
+    copy.positions += by
+    return copy
+
+
+def strained(atoms: Atoms, strain: np.ndarray) -> Atoms:
+    """A copy with r' = r (1 + strain)."""
+    copy = displaced(atoms, atoms.positions @ strain)
+    copy.cell[:] = atoms.cell.array + atoms.cell.array @ strain
+    return copy
+
+
+def extent(atoms: Atoms) -> float:
+    """How far a strain of one moves something, A."""
+    return max(4.0, float(np.abs(atoms.positions).max(initial=0)), float(np.abs(atoms.cell.array).max()))
+
+
+def _one(row: int, value: float, shape: tuple[int, ...]) -> np.ndarray:
+    """Zeros but for one entry."""
+    made = np.zeros(shape)
+    made.flat[row] = value
+    return made
+
+
 class Differences(NamedTuple):
     """A structure displaced: which rows of its values the displacements belong to, and the slopes found.
 
@@ -122,29 +148,21 @@ class Lab:
                 rows = np.sort(np.random.default_rng(1).choice(rows, MOST_COORDINATES, replace=False))
             step = STEPS[self.subject.dtype]
 
-            def displaced(row: int, by: float) -> Atoms:
-                copy = atoms.copy()
-                copy.positions.flat[row] += by
-                return copy
+            def moved(row: int, by: float) -> Atoms:
+                return displaced(atoms, _one(row, by, atoms.positions.shape))
 
-            self._moved[name] = self._slopes(rows, step, displaced)
+            self._moved[name] = self._slopes(rows, step, moved)
         return self._moved[name]
 
     def strained(self, name: str) -> Differences:
         """Slopes in the nine components of the strain, r' = r (1 + strain)."""
         if name not in self._strained:
             atoms = self.structures[name]
-            extent = max(4.0, float(np.abs(atoms.positions).max(initial=0)), float(np.abs(atoms.cell.array).max()))
 
-            def strained(row: int, by: float) -> Atoms:
-                strain = np.zeros((3, 3))
-                strain.flat[row] = by
-                copy = atoms.copy()
-                copy.positions += atoms.positions @ strain
-                copy.cell[:] = atoms.cell.array + atoms.cell.array @ strain
-                return copy
+            def deformed(row: int, by: float) -> Atoms:
+                return strained(atoms, _one(row, by, (3, 3)))
 
-            self._strained[name] = self._slopes(np.arange(9), STEPS[self.subject.dtype] / extent, strained)
+            self._strained[name] = self._slopes(np.arange(9), STEPS[self.subject.dtype] / extent(atoms), deformed)
         return self._strained[name]
 
     def isolated_energy(self, atoms: Atoms) -> float:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from shoal.conformance.lab import Lab
+from shoal.conformance.labels import row_of
 from shoal.conformance.potential_subject import PotentialSubject
 from shoal.conformance.tally import NotApplicable
 from shoal.contract import OutputRequest, Support
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from metatensor.torch import Labels, TensorMap
 
     from shoal.contract.request import SampleKind
+    from shoal.neighbors import NeighborList
     from shoal.state import SimState
 
 
@@ -53,6 +55,15 @@ class Table:
         dense[rows[:, 0], starts[rows[:, 1]] + rows[:, 2]] = derivatives
         return dense
 
+    def parts(self, sizes: Sequence[int]) -> dict[str, np.ndarray]:
+        """Values and gradients by what they are, the gradient in positions with every row in its place."""
+        parts = {"values": self.values}
+        if "positions" in self.gradients:
+            parts["positions gradient"] = self.moved_by(sizes)
+        if "strain" in self.gradients:
+            parts["strain gradient"] = self.gradients["strain"][1]
+        return parts
+
 
 def labelled_subject(lab: Lab) -> PotentialSubject:
     """The subject, if it has a labelled face. Raises NotApplicable."""
@@ -71,6 +82,47 @@ def energy_support(lab: Lab) -> tuple[PotentialSubject, Support]:
     if "energy" not in subject.capabilities.quantities:
         raise NotApplicable("it declares no labelled energy")
     return subject, subject.capabilities.quantities["energy"]
+
+
+def energies(lab: Lab) -> tuple[PotentialSubject, dict[str, Support]]:
+    """The subject and how it serves every energy: variants, ensembles and uncertainties too. Raises NotApplicable."""
+    subject = labelled_subject(lab)
+    assert subject.capabilities is not None
+    declared = subject.capabilities.quantities
+    found = {name: support for name, support in declared.items() if is_energy(name)}
+    if not found:
+        raise NotApplicable("it declares no labelled energy")
+    return subject, found
+
+
+def is_energy(name: str) -> bool:
+    """Whether a quantity is an energy, by its row in the table."""
+    row = row_of(name)
+    return row is not None and row.property == "energy"
+
+
+def additive(name: str) -> bool:
+    """Whether values per atom sum to that of the system; of a model's own quantities nobody knows."""
+    row = row_of(name)
+    return row is not None and row.name != "energy_uncertainty"
+
+
+def tensors(
+    subject: PotentialSubject,
+    state: SimState,
+    neighbors: NeighborList | None = None,
+    atom_types: torch.Tensor | None = None,
+) -> dict[str, torch.Tensor]:
+    """Labelled energies of every kind and their explicit gradients, as they were handed out."""
+    assert subject.capabilities is not None
+    found: dict[str, torch.Tensor] = {}
+    support = subject.capabilities.quantities.get("energy")
+    for kind, gradients in kinds(support) if support is not None else ():
+        request = OutputRequest(sample_kind=kind, explicit_gradients=gradients)
+        block = subject.outputs_of(state, {"energy": request}, None, neighbors, atom_types)["energy"].block(0)
+        found[f"labelled energy per {kind}"] = block.values
+        found |= {f"its {name} gradient per {kind}": gradient.values for name, gradient in block.gradients()}
+    return found
 
 
 def ask(

@@ -47,7 +47,7 @@ def check_labels(
 def _of_one(
     name: str, output: TensorMap, request: OutputRequest, sizes: Sequence[int], selected: list[list[int]] | None
 ) -> list[Fault]:
-    quantity = _standard(name)
+    quantity = row_of(name)
     faults = []
     keys = output.keys
     if list(keys.names) != ["_"] or keys.values.tolist() != [[0]]:
@@ -65,7 +65,7 @@ def _of_one(
     return faults
 
 
-def _standard(name: str) -> Standard | None:
+def row_of(name: str) -> Standard | None:
     """Its row in the table; None for a name of the model's own."""
     try:
         return STANDARD[current_name(name).split("/")[0]]

@@ -87,11 +87,16 @@ class PotentialSubject(Subject):
         return self.potential(state, pairs, asked, atom_types=types, energy_weights=weights)
 
     def outputs_of(
-        self, state: SimState, requests: Mapping[str, OutputRequest], selected_atoms: Labels | None = None
+        self,
+        state: SimState,
+        requests: Mapping[str, OutputRequest],
+        selected_atoms: Labels | None = None,
+        neighbors: NeighborList | None = None,
+        atom_types: torch.Tensor | None = None,
     ) -> dict[str, TensorMap]:
         """The potential's labelled answer for a state."""
-        types = self.type_map(state)
-        pairs = neighbor_list(state, self.cutoff)
+        types = self.type_map(state) if atom_types is None else atom_types
+        pairs = neighbor_list(state, self.cutoff) if neighbors is None else neighbors
         return self.potential.outputs(state, requests, selected_atoms, neighbors=pairs, atom_types=types)
 
 

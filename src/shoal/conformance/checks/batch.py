@@ -8,9 +8,11 @@ import numpy as np
 
 from shoal.conformance.base import Check
 from shoal.conformance.lab import Lab
-from shoal.conformance.labelled import ask, energy_support, kinds
+from shoal.conformance.labelled import ask, energies, kinds
+from shoal.conformance.potential_subject import PotentialSubject
 from shoal.conformance.structures import atoms_of
 from shoal.conformance.tally import NotApplicable, Tally
+from shoal.contract import Support
 
 
 def _run(lab: Lab, tally: Tally) -> None:
@@ -32,16 +34,22 @@ def _run(lab: Lab, tally: Tally) -> None:
 
 def _labelled(lab: Lab, tally: Tally) -> None:
     """Labelled energies and gradients of a batch, each row in its place, are those of its systems alone."""
-    subject, support = energy_support(lab)
+    subject, served = energies(lab)
+    for energy, support in served.items():
+        _one_energy(lab, tally, subject, energy, support)
+
+
+def _one_energy(lab: Lab, tally: Tally, subject: PotentialSubject, energy: str, support: Support) -> None:
     names = ("molecule", "triclinic", "slab")
     sizes = [len(lab.structures[name]) for name in names]
     starts = np.cumsum([0, *sizes])
     for kind, gradients in kinds(support):
-        together = ask(subject, [lab.structures[n] for n in names], sample_kind=kind, explicit_gradients=gradients)
+        request = {"sample_kind": kind, "explicit_gradients": gradients}
+        together = ask(subject, [lab.structures[n] for n in names], energy, None, **request)
         for s, name in enumerate(names):
-            alone = ask(subject, [lab.structures[name]], sample_kind=kind, explicit_gradients=gradients)
+            alone = ask(subject, [lab.structures[name]], energy, None, **request)
             rows = together.samples[:, 0] == s
-            pairs = {"energy": (together.values[rows], alone.values)}
+            pairs = {energy: (together.values[rows], alone.values)}
             if "positions" in gradients:
                 moved = together.moved_by(sizes)[rows]
                 own = moved[:, starts[s] : starts[s + 1]]

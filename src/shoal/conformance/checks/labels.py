@@ -15,7 +15,7 @@ from shoal.conformance.labels import check_labels
 from shoal.conformance.potential_subject import PotentialSubject
 from shoal.conformance.structures import atoms_of
 from shoal.conformance.tally import Tally
-from shoal.contract import OutputRequest, standard
+from shoal.contract import OutputRequest
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -58,7 +58,7 @@ def _one(
     requests: Mapping[str, OutputRequest],
     selection: np.ndarray | None,
 ) -> None:
-    state = subject.pack(structures, with_velocities=any(standard(name).name == "heat_flux" for name in requests))
+    state = subject.pack(structures, with_velocities=True)  # which heat fluxes need
     selected = labels(selection, state)
     before = None if selected is None else selected.values.clone()
     try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from shoal.conformance.base import Check
-from shoal.conformance.gradients import explicit, implicit
+from shoal.conformance.gradients import explicit, implicit, other_energies
 from shoal.conformance.lab import Lab
 from shoal.conformance.tally import Tally
 
@@ -22,6 +24,9 @@ def _run(lab: Lab, tally: Tally) -> None:
             if expected is not None:
                 found = stored.reshape(len(stored), -1)[:, slopes.rows]
                 tally.compare(f"{name}, {what}", found, expected, tolerance, scale=slopes.scale(expected, tolerance))
+        for what, found, expected, noise in other_energies(lab, "positions", atoms):
+            scale_of_it = max(float(np.abs(expected).max(initial=0)), noise / tolerance)
+            tally.compare(f"{name}, {what}", found, expected, tolerance, scale=scale_of_it)
         passed = implicit(lab, atoms)
         if passed is not None:
             gradient = passed[0].reshape(-1)[slopes.rows]

@@ -9,7 +9,7 @@ import torch
 
 from shoal.conformance.base import Check
 from shoal.conformance.lab import Lab
-from shoal.conformance.labelled import Table, ask, energy_support, halves, kinds
+from shoal.conformance.labelled import additive, ask, energies, halves, kinds
 from shoal.conformance.potential_subject import PotentialSubject
 from shoal.conformance.tally import NotApplicable, Tally
 from shoal.errors import UnsupportedRequestError
@@ -18,23 +18,27 @@ NAMES = ("molecule", "triclinic", "slab")
 
 
 def _run(lab: Lab, tally: Tally) -> None:
-    subject, support = energy_support(lab)
-    if not support.selected_atoms:
+    subject, served = energies(lab)
+    selectable = {name: support for name, support in served.items() if support.selected_atoms}
+    if not selectable:
         raise NotApplicable("it declares that it takes no selection")
     structures = [lab.structures[name] for name in NAMES]
-    chosen, rest = halves([len(atoms) for atoms in structures])
-    for kind, gradients in kinds(support):
+    sizes = [len(atoms) for atoms in structures]
+    chosen, rest = halves(sizes)
+    for name, support in selectable.items():
+        for kind, gradients in kinds(support):
 
-        def asked(
-            selected: np.ndarray | None, kind: str = kind, gradients: tuple[str, ...] = gradients
-        ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-            table = ask(subject, structures, selected=selected, sample_kind=kind, explicit_gradients=gradients)
-            return table.samples, _parts(table, [len(atoms) for atoms in structures])
+            def asked(
+                selected: np.ndarray | None, name: str = name, kind: str = kind, gradients: tuple[str, ...] = gradients
+            ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+                request = {"sample_kind": kind, "explicit_gradients": gradients}
+                table = ask(subject, structures, name, selected, **request)
+                return table.samples, {f"{name} {key}": value for key, value in table.parts(sizes).items()}
 
-        if kind == "atom":
-            _rows(asked, chosen, lab, tally)
-        else:
-            _sums(asked, chosen, rest, lab, tally)
+            if kind == "atom":
+                _rows(asked, chosen, lab, tally)
+            elif additive(name):
+                _sums(asked, chosen, rest, lab, tally)
     if subject.gives("forces"):
         _weights(lab, subject, tally, chosen)
 
@@ -59,20 +63,11 @@ def _sums(asked: Callable, chosen: np.ndarray, rest: np.ndarray, lab: Lab, tally
         tally.compare(f"selection and rest, {key}", first[key] + second[key], value, lab.tolerance("batch"))
         tally.compare(f"an empty selection, {key}", nobody[key], np.zeros_like(value), 0.0, rule="S1")
     found = [lab.values(name) for name in NAMES]
-    if all("atomic_energy" in values for values in found):
-        energies = np.zeros(len(NAMES))
+    if "energy values" in whole and all("atomic_energy" in values for values in found):
+        summed = np.zeros(len(NAMES))
         for s, a in chosen:
-            energies[s] += found[int(s)]["atomic_energy"][int(a)]
-        tally.compare("energy of the selection", first["values"].reshape(-1), energies, lab.tolerance("batch"))
-
-
-def _parts(table: Table, sizes: list[int]) -> dict[str, np.ndarray]:
-    parts = {"values": table.values}
-    if "positions" in table.gradients:
-        parts["positions gradient"] = table.moved_by(sizes)
-    if "strain" in table.gradients:
-        parts["strain gradient"] = table.gradients["strain"][1]
-    return parts
+            summed[s] += found[int(s)]["atomic_energy"][int(a)]
+        tally.compare("energy of the selection", first["energy values"].reshape(-1), summed, lab.tolerance("batch"))
 
 
 def _weights(lab: Lab, subject: PotentialSubject, tally: Tally, chosen: np.ndarray) -> None:

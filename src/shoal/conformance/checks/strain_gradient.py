@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from shoal.conformance.base import Check
-from shoal.conformance.gradients import explicit, implicit
+from shoal.conformance.gradients import explicit, implicit, other_energies
 from shoal.conformance.lab import Lab
 from shoal.conformance.tally import Tally
 
@@ -39,6 +39,9 @@ def _run(lab: Lab, tally: Tally) -> None:
                 rule = "S5" if turned else ""  # right but for the convention of which axis comes first
                 per_row = slopes.scale(expected, tolerance)
                 tally.compare(f"{name}, {what}", stored, expected, tolerance, scale=per_row, rule=rule)
+        for what, found, expected, noise in other_energies(lab, "strain", atoms):
+            scale_of_it = max(float(np.abs(expected).max(initial=0)), noise / tolerance)
+            tally.compare(f"{name}, {what}", found, expected, tolerance, scale=scale_of_it)
         passed = implicit(lab, atoms)
         if passed is not None:
             tally.compare(f"{name}, autograd to positions and cell", passed[1], slope, tolerance, scale=scale)

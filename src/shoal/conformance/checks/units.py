@@ -8,7 +8,7 @@ import numpy as np
 
 from shoal.conformance.base import Check
 from shoal.conformance.lab import Lab
-from shoal.conformance.labelled import Table, ask, energy_support
+from shoal.conformance.labelled import Table, ask, energies, kinds
 from shoal.conformance.tally import NotApplicable, Tally
 
 ENERGIES = {"meV": 1000.0, "kJ/mol": 96.48533212331, "kcal/mol": 23.060547830619, "Ha": 1 / 27.211386245988}
@@ -19,32 +19,34 @@ MEGA = 1e-6
 
 
 def _run(lab: Lab, tally: Tally) -> None:
-    subject, support = energy_support(lab)
+    subject, served = energies(lab)
     structures = [lab.structures[name] for name in ("molecule", "triclinic")]
-    for kind in support.sample_kinds:
-        gradients = tuple(support.explicit_gradients.get(kind, ()))
+    each = [(name, *entry) for name, support in served.items() for entry in kinds(support)]
+    if not each:
+        raise NotApplicable("it declares no sample kinds")
+    for name, kind, gradients in each:
 
-        def asked(unit: str, kind: str = kind, gradients: tuple[str, ...] = gradients, **more: str) -> Table:
+        def asked(
+            unit: str, name: str = name, kind: str = kind, gradients: tuple[str, ...] = gradients, **more: str
+        ) -> Table:
             request = {"unit": unit, "sample_kind": kind, "explicit_gradients": gradients, **more}
-            return ask(subject, structures, **request)  # type: ignore[arg-type]
+            return ask(subject, structures, name, **request)  # type: ignore[arg-type]
 
-        plain = asked("")
+        what, plain = f"{name} per {kind}", asked("")
         for unit, factor in ENERGIES.items():
-            _compare(tally, f"{unit} per {kind}", asked(unit), plain, factor, factor)
+            _compare(tally, f"{unit} of {what}", asked(unit), plain, factor, factor)
         if "positions" in gradients:
             factor = ENERGIES["Ha"]
-            _compare(tally, f"Ha and Bohr per {kind}", asked("Ha", length_unit="Bohr"), plain, factor, factor * BOHR)
-        _compare(tally, f"eV per {kind}, after the others", asked("eV"), plain, 1.0, 1.0)
+            _compare(tally, f"Ha and Bohr of {what}", asked("Ha", length_unit="Bohr"), plain, factor, factor * BOHR)
+        _compare(tally, f"eV of {what}, after the others", asked("eV"), plain, 1.0, 1.0)
         try:
             mega = asked("MeV")
         except Exception:
             mega = None
         if mega is not None:
-            _compare(tally, f"MeV per {kind}", mega, plain, MEGA, MEGA)
+            _compare(tally, f"MeV of {what}", mega, plain, MEGA, MEGA)
         for wrong in ("A", "eV/A"):
-            tally.require(f"an energy in {wrong} is refused", _refused(asked, wrong))
-    if not support.sample_kinds:
-        raise NotApplicable("it declares no sample kinds")
+            tally.require(f"{name} in {wrong} is refused", _refused(asked, wrong))
 
 
 def _compare(tally: Tally, what: str, got: Table, plain: Table, energy: float, force: float) -> None:

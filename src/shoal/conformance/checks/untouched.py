@@ -14,6 +14,7 @@ import torch
 
 from shoal.conformance.base import Check
 from shoal.conformance.lab import Lab
+from shoal.conformance.labelled import tensors
 from shoal.conformance.potential_subject import PotentialSubject
 from shoal.conformance.subject import Subject
 from shoal.conformance.tally import Tally
@@ -41,6 +42,8 @@ GLOBALS: dict[str, Callable[[], Any]] = {
 def _run(lab: Lab, tally: Tally) -> None:
     atoms = lab.structures["triclinic"]
     lab.values("triclinic")  # what is imported at a first call may do as it likes
+    if isinstance(lab.subject, PotentialSubject):
+        tensors(lab.subject, lab.subject.pack([atoms]))
     with _other_generators():
         before = {name: look() for name, look in GLOBALS.items()}
         try:
@@ -81,10 +84,15 @@ def _inputs_kept(subject: Subject, atoms: Atoms, tally: Tally) -> None:
             "shifts": neighbors.shifts,
         }
         copies = {name: value.clone() for name, value in watched.items()}
-        subject.potential(state, neighbors, subject.outputs, atom_types=types)
-        for name, value in watched.items():
-            tally.require(f"{name} is as it was", torch.equal(value, copies[name]))
-            tally.require(f"{name} asks for no gradient", not value.requires_grad)
+        calls: dict[str, Callable[[], object]] = {
+            "": lambda: subject.potential(state, neighbors, subject.outputs, atom_types=types),
+            " after labelled outputs": lambda: tensors(subject, state, neighbors, types),
+        }
+        for when, call in calls.items():
+            call()
+            for name, value in watched.items():
+                tally.require(f"{name} is as it was{when}", torch.equal(value, copies[name]))
+                tally.require(f"{name} asks for no gradient{when}", not value.requires_grad)
     else:
         copy = atoms.copy()
         subject.evaluate([atoms])

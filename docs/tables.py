@@ -1,6 +1,6 @@
-"""The tables of the page "The contract", made of the table of quantities that the code reads.
+"""Tables of the manual that are made of what the code reads: quantities of the contract, and checks.
 
-python docs/contract_tables.py     writes them into docs/contract.md, between their marks
+python docs/tables.py     writes them into their pages, between their marks
 """
 
 from __future__ import annotations
@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from shoal.conformance import CHECKS
 from shoal.contract import GRADIENTS, STANDARD
 
-PAGE = Path(__file__).with_name("contract.md")
+FOLDER = Path(__file__).parent
 
 
 def quantities() -> str:
@@ -50,18 +51,28 @@ def served() -> str:
     return "\n".join([*rows, *(f"| `{q.name}` | {q.served_by} |" for q in STANDARD.values())])
 
 
-TABLES = {"quantities": quantities, "gradients": gradients, "served": served}
+def checks() -> str:
+    rows = ["| | check | law | if it fails |", "|---" * 4 + "|"]
+    return "\n".join([*rows, *(f"| {one.number} | {one.name} | {one.law} | {one.meaning} |" for one in CHECKS)])
 
 
-def filled(page: str) -> str:
-    """The page with every table made anew."""
-    for name, table in TABLES.items():
-        marks = re.compile(f"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        page, found = marks.subn(lambda match, table=table: match[1] + table() + "\n" + match[2], page)
+PAGES = {
+    "contract.md": {"quantities": quantities, "gradients": gradients, "served": served},
+    "checking.md": {"checks": checks},
+}
+
+
+def filled(name: str) -> str:
+    """A page with every table made anew."""
+    page = (FOLDER / name).read_text()
+    for mark, table in PAGES[name].items():
+        place = re.compile(f"(<!-- {mark} -->\n).*?(<!-- end -->)", re.DOTALL)
+        page, found = place.subn(lambda match, table=table: match[1] + table() + "\n" + match[2], page)
         if found != 1:
-            raise ValueError(f"{PAGE}: {found} places for the table of {name}")
+            raise ValueError(f"{name}: {found} places for the table of {mark}")
     return page
 
 
 if __name__ == "__main__":
-    PAGE.write_text(filled(PAGE.read_text()))
+    for name in PAGES:
+        (FOLDER / name).write_text(filled(name))
