@@ -32,7 +32,7 @@ def sampled(name: str, temperatures: list[float], pressures: list[float]) -> dic
     method: Any = replace(METHODS[name], **each)
     potential = argon()
     structures = [crystal(k) for k in range(COPIES * len(temperatures))]
-    settings: dict[str, Any] = {"timestep": TIMESTEP, "progress": False}
+    settings: dict[str, Any] = {"timestep": TIMESTEP, "compile": True, "progress": False}
     warm = Langevin(each["temperature"], 0.01)
     drawn = [2 * t for t in each["temperature"]]
     start = shoal.simulate(structures, potential, warm, n_steps=200, temperature=drawn, seed=1, **settings).state
