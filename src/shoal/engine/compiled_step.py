@@ -135,6 +135,15 @@ class CompiledStep(Generic[State]):
         return advance(self.mover, frame, systems, active, evaluate, share, along, self.limits, done)
 
 
+def pair_evaluation(
+    terms: Terms, listed: Listed, systems: Systems, positions: torch.Tensor, cell: torch.Tensor
+) -> Evaluation:
+    """Energy, forces and virial at positions (N, 3) and cells (S, 3, 3), uncompiled."""
+    moved = listed.pairs.translations(cell, systems.system_index)
+    images = listed.pairs.images(positions, moved)
+    return pair_sums(terms, listed.pairs, positions, images, listed.types, systems)
+
+
 def pair_sums(
     terms: Terms,
     pairs: PaddedNeighbors,

@@ -13,11 +13,12 @@ from typing import Generic
 import torch
 
 from shoal.engine.calculator import BatchCalculator
-from shoal.engine.compiled_step import CompiledStep, Listed
+from shoal.engine.compiled_step import CompiledStep, Listed, pair_evaluation
 from shoal.engine.step import Goal, Limits, Mover, State, advance, broken_systems, is_done, torn_atoms, wild_atoms
 from shoal.errors import ShoalWarning
 from shoal.motion import Evaluation, Systems
 from shoal.neighbors import NeighborList, joined, neighbor_list, refreshed, taken
+from shoal.potentials import pair_terms
 from shoal.state import SimState, concatenate, select
 from shoal.status import Status
 
@@ -64,6 +65,7 @@ class Loop(Generic[State]):
         self.goal, self.done = goal, torch.zeros_like(self.active)
         self.skin = skin
         self.neighbors: NeighborList
+        self._terms = pair_terms(calculator.potential)
         self._compiled: CompiledStep[State] | None = None
         self._listed: Listed | None = None
         self.n_rebuilds, self.atom_steps = 0, 0
@@ -81,13 +83,21 @@ class Loop(Generic[State]):
     def n_atoms(self) -> int:
         return self.state.n_atoms
 
+    @property
+    def listed(self) -> Listed:
+        """The neighbour list as pair potentials take it."""
+        assert self._listed is not None
+        return self._listed
+
     def use_compiled(self, step: CompiledStep[State]) -> None:
         """Take steps by a compiled function from here on."""
-        if step is not self._compiled:
-            self._compiled, self._listed = step, Listed.of(self.neighbors, self.types)
+        self._compiled = step
 
     def evaluate(self, positions: torch.Tensor, cell: torch.Tensor) -> Evaluation:
         """Energy, forces and virial with the neighbour list as it is; no virial where the mover needs none."""
+        if self._terms is not None:
+            assert self._listed is not None
+            return pair_evaluation(self._terms, self._listed, self.systems, positions, cell)
         values = self.calculator.potential(
             self.state.replace(positions=positions, cell=cell), self.neighbors, self.outputs, atom_types=self.types
         )
@@ -204,7 +214,7 @@ class Loop(Generic[State]):
     def _use(self, neighbors: NeighborList) -> None:
         # the very tensors of the state, by which potentials recognise the list as its own
         self.neighbors = replace(neighbors, system_index=self.state.system_index, pbc=self.state.pbc)
-        self._listed = None if self._compiled is None else Listed.of(self.neighbors, self.types)
+        self._listed = None if self._terms is None else Listed.of(self.neighbors, self.types)
         self.n_rebuilds += 1
 
     def _judge(self, new: State, old: State, trusted: torch.Tensor) -> torch.Tensor:

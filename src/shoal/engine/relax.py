@@ -34,7 +34,7 @@ from shoal.motion import PerSystem, Systems
 from shoal.potentials import Potential
 from shoal.relaxation import FIRE, CellFilter, Optimizer, RelaxState, cell_filter
 from shoal.relaxation.state import DeformedState
-from shoal.state import SimState
+from shoal.state import SimState, concatenate
 from shoal.status import Status
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def relax(
     on_step: Callable[[RelaxationSnapshot], None] | None = None,
     every: int = 1,
     compile: Compile = "auto",
-    skin: float = 0.5,
+    skin: float = 1.0,
     max_atoms: int = 8192,
     limits: Limits | None = None,
     errors: Errors = "raise",
@@ -164,6 +164,10 @@ class _Relaxation:
             next_batch = self._fill(next_batch, bar)
             loop = self.loop
             if loop is None or not loop.any_active:
+                if next_batch is not None:
+                    continue
+                if loop is not None:
+                    self._emit(bar)
                 break
             if on_step is not None and n_steps % every == 0:
                 on_step(RelaxationSnapshot(loop, n_steps))
@@ -180,28 +184,23 @@ class _Relaxation:
             loop.freeze(loop.active & (loop.steps >= self.max_steps), Status.MAX_STEPS)
 
     def _fill(self, batch: Batch | None, bar: RunProgress | None) -> Batch | None:
-        """Write what has ended and let in what fits, if it is worth the trouble; the batch that waits next."""
-        while True:
-            loop = self.loop
-            staying = 0 if loop is None else loop.n_active_atoms
-            resident = 0 if loop is None else loop.n_atoms
-            size = 0 if batch is None else sum(batch.n_atoms(row) for row in range(len(batch.ids)))
-            fits = batch is not None and (staying == 0 or staying + size <= self.max_atoms)
-            wasteful = batch is None and resident - staying > WASTE * resident
-            if not fits and not wasteful and staying:
-                return batch
-            if loop is not None and not staying and batch is None:
-                self._emit(bar)
-                return None
-            admitted = None
-            if batch is not None and fits:
-                admitted = self._admitted(batch, bar)
-                batch = next(self.waiting, None)
-                if admitted.state is None:
-                    continue
-            elif loop is None:
-                return batch
-            self._exchange(admitted, bar)
+        """Write what has ended and let in all that fits, if it is worth the trouble; the batch that waits next."""
+        staying = 0 if self.loop is None else self.loop.n_active_atoms
+        resident = 0 if self.loop is None else self.loop.n_atoms
+        coming: list[Admitted] = []
+        room = self.max_atoms - staying
+        while batch is not None:
+            size = sum(batch.n_atoms(row) for row in range(len(batch.ids)))
+            if size > room and (staying or coming):
+                break
+            admitted = self._admitted(batch, bar)
+            batch = next(self.waiting, None)
+            if admitted.state is not None:
+                coming.append(admitted)
+                room -= size
+        if coming or (staying and resident - staying > WASTE * resident):
+            self._exchange(coming, bar)
+        return batch
 
     def _admitted(self, batch: Batch, bar: RunProgress | None) -> Admitted:
         admitted = self.admit(batch, len(self.places))
@@ -210,11 +209,9 @@ class _Relaxation:
         self._write(list(admitted.refused), bar)
         return admitted
 
-    def _exchange(self, admitted: Admitted | None, bar: RunProgress | None) -> None:
-        arrivals = None
-        members: Sequence[Member] = ()
-        if admitted is not None and admitted.state is not None and admitted.systems is not None:
-            arrivals, members = self._arrivals(admitted.state, admitted.systems), admitted.members
+    def _exchange(self, coming: Sequence[Admitted], bar: RunProgress | None) -> None:
+        arrivals = self._arrivals(coming) if coming else None
+        members = [member for admitted in coming for member in admitted.members]
         if self.loop is None:
             if arrivals is None:
                 return
@@ -228,17 +225,19 @@ class _Relaxation:
                 goal=arrivals.goal,
             )
             self.loop.frame = arrivals.frame
-            self.members = list(members)
+            self.members = members
         else:
             keep = self._emit(bar)
-            self.members = [self.members[row] for row in keep.tolist()] + list(members)
+            self.members = [self.members[row] for row in keep.tolist()] + members
             self.loop.exchange(keep, arrivals)
         self.loop.begin(self.loop.frame)
         self.loop.freeze(self.loop.active & self._arrived(), Status.CONVERGED)
         self._stop_the_longest(self.loop)
         self.stepping(self.loop)
 
-    def _arrivals(self, state: SimState, systems: Systems) -> Arrivals[DeformedState]:
+    def _arrivals(self, coming: Sequence[Admitted]) -> Arrivals[DeformedState]:
+        state = concatenate([admitted.state for admitted in coming if admitted.state is not None])
+        systems = Systems.join([admitted.systems for admitted in coming if admitted.systems is not None])
         values = self.calculator(
             state, ("energy", "forces", "virial") if self.method.moves_cell else ("energy", "forces")
         )

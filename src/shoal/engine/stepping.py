@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import torch
 
 from shoal.engine.calculator import BatchCalculator
-from shoal.engine.compiled_step import CompiledStep, Listed
+from shoal.engine.compiled_step import CompiledStep
 from shoal.engine.loop import Loop
 from shoal.engine.step import Limits, Mover, State
 from shoal.errors import CompileError, InputError, ShoalWarning, UnsupportedRequestError
@@ -76,8 +76,7 @@ class Stepping(Generic[State]):
         assert self.terms is not None
         step = CompiledStep(self.mover, self.terms, self.limits)
         try:
-            listed = Listed.of(loop.neighbors, loop.types)
-            step(loop.frame, loop.systems, torch.zeros_like(loop.active), listed, loop.goal)
+            step(loop.frame, loop.systems, torch.zeros_like(loop.active), loop.listed, loop.goal)
         except Exception as error:  # whatever the compiler raises: the eager steps give the same numbers
             said = str(error).strip().splitlines()
             message = f"steps could not be compiled: {said[0] if said else type(error).__name__}"
