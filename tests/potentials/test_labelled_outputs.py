@@ -445,7 +445,7 @@ def test_nequips_files_give_values_and_gradients_of_whole_systems(tmp_path: Path
     close(block.gradient("positions").values[..., 0], -native["forces"], 1e-13)
     close(block.gradient("strain").values[..., 0], -native["virial"], 1e-13)
     some = Labels(["system", "atom"], torch.zeros(1, 2, dtype=torch.int32))
-    served = "is given by every potential; in every form .shoal packages"
+    served = "is given by every potential; .shoal packages and other eager potentials give it in every form"
     with pytest.raises(UnsupportedRequestError, match=f"gradient 'positions' of energy per atom.*{served}"):
         asked("atom", ("positions",))
     with pytest.raises(UnsupportedRequestError, match=f"energy of selected atoms.*{served}"):
