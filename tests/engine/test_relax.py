@@ -15,7 +15,7 @@ from ase.optimize import LBFGS as ASELBFGS
 from tests.engine.runs import largest_difference, lennard_jones, mixed_systems, positions_by_id
 
 import shoal
-from shoal.engine import RelaxationSnapshot, RunResults
+from shoal.engine import Limits, RelaxationSnapshot, RunResults
 from shoal.errors import InputError, UnsupportedSpeciesError
 from shoal.integrations.ase import ShoalCalculator
 from shoal.potentials import StillingerWeber
@@ -175,3 +175,20 @@ def test_arguments_that_make_no_sense() -> None:
     with pytest.raises(InputError, match="stress_max"):
         relax([crystal(1)], stress_max=0.1)
     assert len(relax([])) == 0
+
+
+def test_the_choice_of_origin_explodes_nothing() -> None:
+    """Atoms many cells away go far when the cell strains, which is no explosion."""
+    near = bulk("Ar", "fcc", a=5.0)
+    far = near.copy()
+    far.positions += far.cell[0] * 60 + far.cell[2] * 40
+    results = relax([near, far], cell="frechet", max_steps=200)
+    assert results.statuses == [Status.CONVERGED] * 2
+    assert np.allclose(results.energies[0], results.energies[1], atol=1e-9)
+
+
+def test_a_step_no_list_can_follow_ends_the_structure() -> None:
+    wild = bulk("Ar", "fcc", a=5.3, cubic=True)
+    wild.positions[1] = wild.positions[0] + [0.0, 0.0, 1.2]
+    results = relax([wild, crystal(1)], optimizer=FIRE(maxstep=60.0, dtmax=50.0, dt=5.0), limits=Limits(1e6, 1e300))
+    assert len(results) == 2  # it ends

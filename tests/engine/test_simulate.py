@@ -260,3 +260,38 @@ def test_a_sum_moves_as_its_terms() -> None:
     one = shoal.simulate(atoms, lennard_jones(), NVE(), 2.0, 20, **options)  # type: ignore[arg-type]
     two = shoal.simulate(atoms, halves, NVE(), 2.0, 20, **options)  # type: ignore[arg-type]
     assert largest_difference(positions_by_id(one), positions_by_id(two)) < 1e-12
+
+
+def test_a_continued_system_goes_on_beside_a_fresh_one_as_it_does_alone() -> None:
+    """What it remembers is its own, also where its batch-mates have nothing to remember."""
+    old, fresh = mixed_systems(2)
+    first = run([old], 5)
+    alone = run(first.state, 5)
+    joined = shoal.concatenate([first.state, shoal.io.atoms_to_state([fresh], system_ids=[1])])
+    beside = run(joined, 5)
+    assert largest_difference(positions_by_id(alone), positions_by_id(beside), [0]) < 1e-10
+    assert beside.state.system_extras["md_steps"].tolist() == [10, 5]
+    by_atoms = run([*first.to_atoms(), fresh], 5)
+    assert largest_difference(positions_by_id(alone), positions_by_id(by_atoms), [0]) < 1e-10
+
+
+def test_velocities_drawn_again_are_others() -> None:
+    atoms = mixed_systems(1)
+    seen: list[DynamicsSnapshot] = []
+    first = run(atoms, 2, temperature=50.0, on_step=seen.append)
+    run(first.state, 2, temperature=50.0, on_step=seen.append)
+    assert not torch.allclose(seen[0].velocities, seen[3].velocities)
+
+
+def test_a_kept_snapshot_tells_of_its_step() -> None:
+    kept: list[tuple[DynamicsSnapshot, torch.Tensor, torch.Tensor, torch.Tensor]] = []
+
+    def look(now: DynamicsSnapshot) -> None:
+        fresh = DynamicsSnapshot(now._loop, now.n_steps)
+        kept.append((now, fresh.state.positions.clone(), fresh.temperature.clone(), fresh.stress.clone()))
+
+    run(bulk("Ar", "fcc", a=5.4, cubic=True), 30, NVE(), temperature=300.0, skin=0.2, on_step=look, every=10)
+    for snapshot, positions, temperature, stress in kept:
+        assert torch.equal(snapshot.state.positions, positions)
+        assert torch.equal(snapshot.temperature, temperature)
+        assert torch.allclose(snapshot.stress, stress, atol=1e-14)

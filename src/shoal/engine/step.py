@@ -59,12 +59,12 @@ def wild_atoms(new: Frame, old: Frame, carried: torch.Tensor, limits: Limits) ->
 
     `carried` (N, 3) A: how far the cell's deformation took them, which depends on the origin and does not count.
     """
-    return ~((new.positions - old.positions - carried).square().sum(1) <= limits.max_move**2)
+    return ~((new.positions - old.positions - carried).square().sum(1) <= limits.max_move * limits.max_move)
 
 
 def torn_atoms(frame: Frame, limits: Limits) -> torch.Tensor:
     """(N,) bool: atoms with a force beyond the limit, or none that is a number."""
-    return ~(frame.forces.square().sum(1) <= limits.max_force**2)
+    return ~(frame.forces.square().sum(1) <= limits.max_force * limits.max_force)
 
 
 def broken_systems(frame: Frame) -> torch.Tensor:
