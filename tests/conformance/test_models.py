@@ -73,7 +73,7 @@ def test_a_package_passes_and_repeats_its_own_results(silicon_package: Path) -> 
     assert verdicts(report, Verdict.NOT_APPLICABLE) == {"uncertainty"}
 
 
-@pytest.mark.parametrize("model_dtype", ["float32", "float64"])
+@pytest.mark.parametrize("model_dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 def test_large_reference_energies_are_no_fault(silicon: LearnedPotential, model_dtype: str) -> None:
     """All-electron totals: half a million eV an atom, whose last digit is 1e-10 eV."""
     potential = silicon.with_core_dtype(model_dtype)
@@ -100,6 +100,7 @@ def test_a_compiled_file_passes(compiled_silicon: Path) -> None:
     assert report["selected atoms"].verdict is Verdict.PASS
 
 
+@pytest.mark.slow
 def test_types_that_are_no_elements_are_reached(compiled_water: Path) -> None:
     sound(check(compiled_water, fast=True))
 
@@ -111,6 +112,7 @@ def test_a_file_of_nequip_passes_as_far_as_it_goes(tmp_path: Path) -> None:
     assert {"selected atoms", "interaction range"} <= verdicts(report, Verdict.NOT_APPLICABLE)
 
 
+@pytest.mark.slow
 def test_a_committee_passes_with_its_uncertainty(silicon: LearnedPotential) -> None:
     other = LearnedPotential(silicon.spec.model_copy(update={"config": {**silicon.spec.config, "seed": 11}}))
     report = check(Committee([silicon, other]), chemical_species_to_atom_type_map=True, fast=True)
@@ -153,6 +155,7 @@ def test_a_potential_of_energies_alone_is_judged_as_far_as_it_goes() -> None:
     assert report["rotation and inversion"].verdict is Verdict.PASS
 
 
+@pytest.mark.slow
 def test_variants_pass_with_all_that_they_give() -> None:
     report = check(Variants(StillingerWeber(), rough=LennardJones({"Si": (0.3, 2.1)}, 5.0)), fast=True)
     sound(report)
@@ -189,6 +192,7 @@ def test_a_stress_that_is_declared_as_not_conservative_may_be_lopsided() -> None
     assert check(Lopsided(ARGON, 8.5), checks=[stress])["symmetric stress"].verdict is Verdict.DECLARED
 
 
+@pytest.mark.slow
 def test_structures_of_the_user_join(silicon: LearnedPotential) -> None:
     broken = bulk("Si", cubic=True)
     broken.symbols[0] = "C"
