@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from ase.build import bulk
 from tests.engine.runs import largest_difference, lennard_jones, mixed_systems, positions_by_id
+from tests.moving import systems_of
 
 import shoal
 from shoal.dynamics import NVE, Integrator, Langevin
-from shoal.engine import RunResults, graph
+from shoal.engine import Limits, RunResults, graph
+from shoal.engine.compiled_step import Listed, pair_evaluation
+from shoal.engine.stepping import Stepping
 from shoal.errors import CompileError, ShoalWarning
-from shoal.potentials import LennardJones, Sum
+from shoal.io import atoms_to_state
+from shoal.neighbors import neighbor_list
+from shoal.potentials import LennardJones, Sum, pair_terms
 from shoal.status import Status
+from shoal.testing import close
 
 LANGEVIN = Langevin(temperature=60.0, friction=0.02)
 # a sum whose terms count types differently, so that the lookup of types is compiled, too
@@ -113,3 +120,30 @@ def test_what_cannot_be_compiled_goes_on_uncompiled(monkeypatch: pytest.MonkeyPa
         results = shoal.simulate(atoms, potential, NVE(), 1.0, 2, progress=False)
     assert results.statuses == [Status.DONE]
     assert not results.info.compiled
+
+
+@pytest.mark.parametrize("skin", [0.0, 1.0])
+def test_sums_on_the_matrix_are_those_of_the_edges(skin: float) -> None:
+    """Eager and compiled steps share these sums; the potential's own go by edges, autograd and segment sums."""
+    state = atoms_to_state(mixed_systems(12))
+    types = POTENTIAL.type_map()(state)
+    assert len(types.unique()) == 2
+    neighbors = neighbor_list(state, POTENTIAL.cutoff, skin)
+    terms = pair_terms(POTENTIAL)
+    assert terms is not None
+    found = pair_evaluation(terms, Listed.of(neighbors, types), systems_of(state), state.positions, state.cell)
+    expected = POTENTIAL(state, neighbors, ("energy", "forces", "virial"), atom_types=types)
+    for name, values in found._asdict().items():
+        close(values, expected[name], 1e-13)
+        assert float(values.abs().min(0).values.max()) > 1e-6  # no component that vanishes everywhere
+
+
+def test_a_potential_whose_numbers_were_changed_is_compiled_anew() -> None:
+    potential = lennard_jones()
+    calculator = shoal.BatchCalculator(potential)
+    stepping: Stepping = Stepping(NVE(), calculator, Limits(), True, 10)
+    loop = SimpleNamespace(calculator=calculator, goal=None)
+    before = stepping._key(loop)  # type: ignore[arg-type]
+    assert before == stepping._key(loop)  # type: ignore[arg-type]
+    potential.epsilon.mul_(2.0)
+    assert before != stepping._key(loop)  # type: ignore[arg-type]

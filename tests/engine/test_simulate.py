@@ -295,3 +295,13 @@ def test_a_kept_snapshot_tells_of_its_step() -> None:
         assert torch.equal(snapshot.state.positions, positions)
         assert torch.equal(snapshot.temperature, temperature)
         assert torch.allclose(snapshot.stress, stress, atol=1e-14)
+
+
+def test_a_refused_run_leaves_an_earlier_file_as_it_was(tmp_path: Path) -> None:
+    out = tmp_path / "last.xyz"
+    run(mixed_systems(1), 1, out=out)
+    written = out.read_text()
+    for options in ({"seed": -1}, {"temperature": -5.0}):
+        with pytest.raises(InputError):
+            run(mixed_systems(1), 1, out=out, overwrite=True, **options)
+        assert out.read_text() == written

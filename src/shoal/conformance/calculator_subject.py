@@ -58,7 +58,7 @@ class CalculatorSubject(Subject):
         for symbol in COMMON.split():
             try:
                 self._one(Atoms([symbol] * 2, [[0, 0, 0], [0, 0, 2.5]]))
-            except Exception:
+            except Exception:  # calculators say in many ways that they do not know an element
                 continue
             known.append(symbol)
             if len(known) == 2:

@@ -72,7 +72,7 @@ def _made_by(name: str) -> Any:
     sys.path.insert(0, here)
     try:
         return getattr(importlib.import_module(module), factory)()
-    except Exception as error:
+    except Exception as error:  # the user's code may raise anything
         raise InputError(
             f"{name}: {type(error).__name__}: {error}; give module:factory, where factory() makes an ASE calculator or "
             "a Potential"

@@ -70,7 +70,7 @@ def _finding(one: Check, lab: Lab, strict: bool) -> Finding:
         finding = replace(finding, verdict=Verdict.NOT_APPLICABLE, reason=str(reason))
     except Malformed as error:
         finding = replace(finding, verdict=Verdict.FAIL, reason=f"{error}.")
-    except Exception as error:
+    except Exception as error:  # one check's error is its finding, and stops no other
         finding = replace(finding, verdict=Verdict.FAIL, reason=f"It raised {type(error).__name__}: {error}.")
     else:
         finding = _judged(finding, tally)

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 REFILL = 8
 """The batch is refilled in this many parts: when so much of it is done that the next part fits."""
 WASTE = 0.3
-"""Where nothing waits any more, the share of finished atoms that is carried along."""
+"""The share of finished atoms that is carried along, at most, while nothing that waits fits."""
 
 
 def relax(

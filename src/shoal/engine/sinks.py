@@ -5,6 +5,7 @@ The third place, a results folder, has its own file.
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -66,7 +67,10 @@ class Memory(Sink):
 
 
 class ExtxyzFile(Sink):
-    """Appends each system as a frame of an extended xyz file, flushed after every batch."""
+    """Appends each system as a frame of an extended xyz file, flushed after every batch.
+
+    The file is made when the first results come, so that a run that is refused leaves an earlier file as it was.
+    """
 
     def __init__(self, path: Path, *, overwrite: bool) -> None:
         if path.is_dir() or (path.exists() and not overwrite):
@@ -77,17 +81,26 @@ class ExtxyzFile(Sink):
     def open(self) -> None:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(self.path, "w")  # noqa: SIM115 (close() closes it)
         except OSError as error:
             raise InputError(f"{self.path}: cannot write there: {error.strerror}") from error
+        if not os.access(self.path if self.path.exists() else self.path.parent, os.W_OK):
+            raise InputError(f"{self.path}: cannot write there: no permission")
+
+    def _begun(self) -> IO[str]:
+        if self._file is None:
+            self._file = open(self.path, "w")  # noqa: SIM115 (close() closes it)
+        return self._file
 
     def write(self, results: Sequence[SystemResult]) -> None:
         from ase.io.extxyz import write_extxyz
 
-        assert self._file is not None
-        write_extxyz(self._file, [result.to_atoms() for result in results])
-        self._file.flush()
+        if results:
+            file = self._begun()
+            write_extxyz(file, [result.to_atoms() for result in results])
+            file.flush()
 
     def close(self, *, complete: bool) -> None:
+        if complete:
+            self._begun()  # nothing to write is an empty file
         if self._file is not None:
             self._file.close()

@@ -70,7 +70,9 @@ class Stepping(Generic[State]):
 
     def _key(self, loop: Loop[State]) -> Hashable:
         where = (str(loop.calculator.device), torch.get_num_threads())
-        return self.mover.step_key, loop.goal is None, self.limits, *where
+        # a compiled step holds the potential's numbers: other numbers, or the same tensors changed, are another step
+        numbers = tuple((tensor.data_ptr(), tensor._version) for tensor in self.potential.buffers())
+        return self.mover.step_key, loop.goal is None, self.limits, numbers, *where
 
     def _made(self, loop: Loop[State]) -> CompiledStep[State] | None:
         assert self.terms is not None

@@ -13,7 +13,7 @@ from shoal.errors import InputError
 from shoal.motion import Evaluate, Systems, per_atom, per_system
 from shoal.relaxation.base import Optimizer
 from shoal.relaxation.parameters import check_positive
-from shoal.relaxation.state import Coordinates, DeformedState, RelaxState, extended
+from shoal.relaxation.state import Coordinates, DeformedState, RelaxState
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,9 +56,8 @@ class FIRE(Optimizer):
 
     def init(self, systems: Systems, start: RelaxState) -> FireState:
         energy = start.energy
-        return extended(
+        return self.begun(systems, start).become(
             FireState,
-            self.begun(systems, start),
             velocities=torch.zeros_like(start.positions),
             row_velocities=torch.zeros_like(start.cell),
             timestep=torch.full_like(energy, self.dt),

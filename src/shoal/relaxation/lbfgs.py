@@ -13,7 +13,7 @@ from shoal.errors import InputError
 from shoal.motion import Evaluate, Systems, per_atom, per_system
 from shoal.relaxation.base import Optimizer
 from shoal.relaxation.parameters import check_positive
-from shoal.relaxation.state import Coordinates, DeformedState, RelaxState, extended
+from shoal.relaxation.state import Coordinates, DeformedState, RelaxState
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +58,8 @@ class LBFGS(Optimizer):
     def init(self, systems: Systems, start: RelaxState) -> LBFGSState:
         atoms, cells, memory = start.positions, start.cell, int(self.memory)
         empty = torch.eye(memory, dtype=cells.dtype, device=cells.device)
-        return extended(
+        return self.begun(systems, start).become(
             LBFGSState,
-            self.begun(systems, start),
             steps=atoms.new_zeros(atoms.shape[0], memory, 3),
             row_steps=cells.new_zeros(cells.shape[0], memory, 3, 3),
             changes=atoms.new_zeros(atoms.shape[0], memory, 3),

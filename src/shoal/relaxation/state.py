@@ -6,7 +6,7 @@ N atoms, S systems.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 
@@ -44,14 +44,6 @@ class DeformedState(RelaxState):
     def pulls(self) -> Coordinates:
         """The forces on the coordinates."""
         return Coordinates(self.pull, self.row_pull)
-
-
-Extended = TypeVar("Extended", bound=DeformedState)
-
-
-def extended(kind: type[Extended], state: DeformedState, **own: torch.Tensor) -> Extended:
-    """A state of a derived kind, with fields of its `own` beside those of `state`."""
-    return kind(*state.leaves(), **own)
 
 
 class Coordinates(NamedTuple):

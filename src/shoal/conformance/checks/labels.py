@@ -63,7 +63,7 @@ def _one(
     before = None if selected is None else selected.values.clone()
     try:
         outputs = subject.outputs_of(state, requests, selected)
-    except Exception as error:
+    except Exception as error:  # any error is the finding
         tally.require(f"{what}: {', '.join(requests)} is given; it raised {type(error).__name__}: {error}", False)
         return
     faults = check_labels(outputs, requests, [len(atoms) for atoms in structures], selected)

@@ -41,7 +41,7 @@ def _run(lab: Lab, tally: Tally) -> None:
         _compare(tally, f"eV of {what}, after the others", asked("eV"), plain, 1.0, 1.0)
         try:
             mega = asked("MeV")
-        except Exception:
+        except Exception:  # a model may refuse it, by any error; reading it as meV is the fault
             mega = None
         if mega is not None:
             _compare(tally, f"MeV of {what}", mega, plain, MEGA, MEGA)
@@ -63,7 +63,7 @@ def _compare(tally: Tally, what: str, got: Table, plain: Table, energy: float, f
 def _refused(asked: Callable[[str], Table], unit: str) -> bool:
     try:
         asked(unit)
-    except Exception:
+    except Exception:  # a refusal, whatever a foreign model's errors are called
         return True
     return False
 

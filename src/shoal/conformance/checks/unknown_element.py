@@ -23,7 +23,7 @@ def _run(lab: Lab, tally: Tally) -> None:
         atoms.arrays["type_label"][-1] = ""
     try:
         subject.evaluate([atoms])
-    except Exception as error:
+    except Exception as error:  # any error counts that names the element
         said = f"{type(error).__name__}: {error}"
         tally.require(f"the error names {foreign[0]}; it is {said[:100]!r}", foreign[0] in said, rule="S")
         return
