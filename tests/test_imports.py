@@ -37,6 +37,7 @@ PACKAGE_MAP = [
     ["contract"],
     ["neighbors", "io"],
     ["state"],
+    ["native"],
     ["atomic", "cache", "devices", "figures", "random", "testing"],
     ["status", "units", "errors"],
 ]

@@ -1,0 +1,11 @@
+"""C++ kernels: text to shared library, built for a vector instruction set and kept by the hash of what it is made of."""
+
+from shoal.native.build import build as build
+from shoal.native.build import compiler as compiler
+from shoal.native.build import load as load
+from shoal.native.build import shipped as shipped
+from shoal.native.pointers import pointer as pointer
+from shoal.native.targets import TARGETS as TARGETS
+from shoal.native.targets import Target as Target
+from shoal.native.targets import machine_targets as machine_targets
+from shoal.native.targets import runnable_targets as runnable_targets

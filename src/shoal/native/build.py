@@ -1,0 +1,99 @@
+"""Building and loading: compiled once for each text, instruction set and compiler."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+from shoal.cache import cache_folder
+from shoal.errors import CompileError
+from shoal.native.targets import Target, runnable_targets
+
+FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden")
+"""Not -ffast-math: NaN must stay NaN."""
+
+
+@cache
+def compiler() -> str:
+    """Path of the C++ compiler: CXX, g++, clang++ or c++. Raises CompileError if there is none."""
+    for name in (os.environ.get("CXX"), "g++", "clang++", "c++"):
+        if name and (found := shutil.which(name)):
+            return found
+    raise CompileError("no C++ compiler was found. Install one (Debian: apt install g++) or set CXX; see shoal doctor.")
+
+
+def build(source: str, target: Target | None = None, defines: Mapping[str, str] | None = None) -> bytes:
+    """The shared library of a C++ text for `target`, by default the best this processor runs.
+
+    Kept in the cache by the hash of text, flags and compiler. Raises CompileError with the compiler's first error.
+    """
+    return _built(source, target or runnable_targets()[0], defines or {}).read_bytes()
+
+
+def load(source: str, defines: Mapping[str, str] | None = None) -> ctypes.CDLL:
+    """The library of a C++ text, built for this processor if it is not in the cache, loaded once a process."""
+    return _loaded(_built(source, runnable_targets()[0], defines or {}))
+
+
+@cache
+def shipped(name: str) -> str:
+    """The text of one of the package's own kernels, with the headers it includes by `#include "..."` put in."""
+    lines = (files("shoal.native") / "sources" / name).read_text().splitlines()
+    return "\n".join(shipped(line.split('"')[1]) if line.startswith('#include "') else line for line in lines)
+
+
+@cache
+def _loaded(path: Path) -> ctypes.CDLL:
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise CompileError(f"{path}: cannot be loaded: {error}") from error
+
+
+def _built(source: str, target: Target, defines: Mapping[str, str]) -> Path:
+    command = [compiler(), *FLAGS, *target.flags, *(f"-D{name}={value}" for name, value in sorted(defines.items()))]
+    key = hashlib.sha256("\0".join([*command, _version(command[0]), source]).encode()).hexdigest()[:32]
+    path = _folder() / f"{key}.{target.name}.so"
+    if not path.exists():
+        _compile(command, source, path)
+    return path
+
+
+def _compile(command: list[str], source: str, path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+        text, draft = Path(scratch) / "kernel.cpp", Path(scratch) / "kernel.so"
+        text.write_text(source)
+        for threads in ("-fopenmp", "-Wno-unknown-pragmas"):  # a compiler without OpenMP makes a kernel of one thread
+            run = subprocess.run(
+                [*command, threads, str(text), "-o", str(draft)], capture_output=True, text=True, check=False
+            )
+            if run.returncode == 0:
+                os.replace(draft, path)
+                return
+            if "fopenmp" not in run.stderr:
+                break
+    errors = [line for line in run.stderr.splitlines() if "error" in line] or run.stderr.splitlines()
+    raise CompileError(f"{command[0]} cannot compile a kernel: {errors[0] if errors else 'no message'}")
+
+
+@cache
+def _version(command: str) -> str:
+    return subprocess.run([command, "--version"], capture_output=True, text=True, check=False).stdout
+
+
+@cache
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="shoal-native-")
+
+
+def _folder() -> Path:
+    """In the cache, or for this process only if there is none."""
+    return cache_folder("native") or Path(_scratch().name)
