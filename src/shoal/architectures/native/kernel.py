@@ -1,0 +1,77 @@
+"""Calling a kernel: tensors in, tensors out."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+
+import torch
+
+from shoal.native import pointer
+
+Outputs = dict[str, torch.Tensor]
+
+_COUNTS = ("n_atoms", "n_systems", "threads", "gradients")
+_TENSORS = (
+    "positions cell offsets neighbor shifts types system energy_weights weights atomic_energy energy forces virial "
+    "stress workspace"
+).split()
+
+
+class _Call(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_int64) for name in _COUNTS] + [(name, ctypes.c_void_p) for name in _TENSORS]
+
+
+class Kernel:
+    """A library made from `source_of` with its weights; safe to call from several threads."""
+
+    def __init__(self, library: ctypes.CDLL, weights: torch.Tensor) -> None:
+        self.weights = weights
+        self._evaluate = library.evaluate
+        self._evaluate.restype = None
+        self._bytes: Callable[..., int] = library.workspace_bytes
+        self._bytes.restype = ctypes.c_int64  # type: ignore[attr-defined]
+        self._idle: list[torch.Tensor] = []
+
+    def __call__(
+        self,
+        positions: torch.Tensor,
+        cell: torch.Tensor,
+        offsets: torch.Tensor,
+        neighbor: torch.Tensor,
+        shifts: torch.Tensor,
+        types: torch.Tensor,
+        system_index: torch.Tensor,
+        energy_weights: torch.Tensor | None = None,
+        *,
+        gradients: bool = True,
+    ) -> Outputs:
+        """atomic_energy (N,), energy (S,) eV; forces (N, 3) eV/A, virial (S, 3, 3) eV and stress (S, 3, 3) eV/A^3.
+
+        positions (N, 3), cell (S, 3, 3) A, energy_weights (N,) float64; offsets (N + 1,), neighbor (E,), shifts (E, 3),
+        types (N,), system_index (N,) int64; all contiguous on the CPU, the list full and by centre. Pairs beyond the
+        cutoff are skipped. Without `gradients` energies only.
+        """
+        n_atoms, n_systems = positions.shape[0], cell.shape[0]
+        threads = max(1, min(torch.get_num_threads(), (n_atoms + 3) // 4))
+        out = torch.empty(4 * n_atoms + 19 * n_systems, dtype=torch.float64)
+        atomic, forces, energy, virial, stress = out.split([n_atoms, 3 * n_atoms, n_systems, *[9 * n_systems] * 2])
+        needed = self._bytes(n_atoms, pointer(offsets), threads)
+        workspace = self._idle.pop() if self._idle else torch.empty(0, dtype=torch.uint8)
+        if workspace.numel() < needed:
+            workspace = torch.empty(needed + needed // 8, dtype=torch.uint8)
+        tensors = (positions, cell, offsets, neighbor, shifts, types, system_index, energy_weights, self.weights)
+        call = _Call(
+            *(n_atoms, n_systems, threads, gradients),
+            *(pointer(tensor) for tensor in (*tensors, atomic, energy, forces, virial, stress, workspace)),
+        )
+        self._evaluate(ctypes.byref(call))
+        self._idle.append(workspace)
+        found = {"atomic_energy": atomic, "energy": energy}
+        if gradients:
+            found |= {
+                "forces": forces.view(n_atoms, 3),
+                "virial": virial.view(n_systems, 3, 3),
+                "stress": stress.view(n_systems, 3, 3),
+            }
+        return found

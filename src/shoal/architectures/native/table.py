@@ -1,0 +1,31 @@
+"""Radial weights as tables: cubic splines with continuous curvature.
+
+K pieces, W weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+
+def spline_table(function: Callable[[torch.Tensor], torch.Tensor], pieces: int) -> torch.Tensor:
+    """(K + 1, 2, W) float64: values and slopes (per piece) at x = 0, 1/K, ..., 1 of a function (K + 1,) -> (K + 1, W).
+
+    The slopes are those of the spline through the values that starts and ends level, as radial weights of shares of
+    the cutoff do: bases are even in x, and their envelope vanishes with three derivatives at x = 1.
+    """
+    x = torch.arange(pieces + 1, dtype=torch.float64) / pieces
+    x[0] = 1e-9  # the basis divides by x
+    values = function(x)
+    values[-1] = 0.0
+    system = torch.diag(torch.full((pieces + 1,), 4.0, dtype=torch.float64))
+    ones = torch.ones(pieces, dtype=torch.float64)
+    system += torch.diag(ones, 1) + torch.diag(ones, -1)
+    right = torch.zeros_like(values)
+    right[1:-1] = 3 * (values[2:] - values[:-2])
+    for end in (0, -1):
+        system[end] = 0.0
+        system[end, end] = 1.0
+    return torch.stack([values, torch.linalg.solve(system, right)], dim=1)

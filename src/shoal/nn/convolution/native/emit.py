@@ -1,0 +1,318 @@
+"""The convolution of one layer as C++: summed over the neighbours of a centre, and its derivatives.
+
+A path's coupling with the harmonics of an edge is a small matrix t[a, c], made once for each edge and used for all
+channels; what is summed stays in registers. `Layer::forward` sums over a centre's neighbours. `Layer::backward` takes the
+same edges from their other end: with the list symmetric, the gradient in the features of an atom gathers from its
+neighbours, so nothing is scattered. `Layer::local` takes them from this end and gives derivatives by the edge alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from math import sqrt
+
+from shoal.nn.convolution.native.layout import Layout, path_layout
+from shoal.nn.convolution.native.polynomial import harmonics, number
+from shoal.nn.irreps import Channels, Path
+from shoal.nn.wigner import wigner_3j
+
+MOST_SUMS = 20
+"""Sums held in registers at a time."""
+
+
+@dataclass(frozen=True)
+class ConvolutionPlan:
+    """What is emitted: paths from `inputs` by harmonics up to `l_max` into `targets`; see `shoal.nn.Convolution`."""
+
+    name: str
+    inputs: Channels
+    targets: Channels
+    paths: tuple[Path, ...]
+    l_max: int
+    lanes: int
+
+    @cached_property
+    def x(self) -> Layout:
+        return Layout.of(self.inputs, self.lanes)
+
+    @cached_property
+    def sums(self) -> Layout:
+        return path_layout(self.paths, self.targets, self.lanes)
+
+    def weight(self, n: int) -> int:
+        """Where path n's radial weights begin in a row of them."""
+        return sum(self.x.padded(path.channels) for path in self.paths[:n])
+
+    @property
+    def n_weights(self) -> int:
+        return self.weight(len(self.paths))
+
+    def slot(self, n: int, component: int) -> int:
+        """Where component c of path n lies in the result."""
+        path = self.paths[n]
+        before = sum(other.target == path.target for other in self.paths[:n])
+        return self.sums.blocks[path.target].at(component) + self.sums.part(path.target, before)
+
+    def coupling(self, n: int) -> dict[tuple[int, int, int], float]:
+        """Nonzero sqrt(2l + 1) w3j by components of source, harmonic and target."""
+        path = self.paths[n]
+        values = sqrt(path.target.dim) * wigner_3j(path.source.l, path.l, path.target.l)
+        return {index: float(values[index]) for index in product(*map(range, values.shape)) if abs(values[index]) > 1e-9}
+
+    @cached_property
+    def angles(self) -> dict[tuple[int, int, int], tuple[int, dict[int, float]]]:
+        """(path, a, c) -> number of t and, by harmonic, what it sums; without those of degree 0, which are numbers."""
+        found: dict[tuple[int, int, int], tuple[int, dict[int, float]]] = {}
+        known: dict[tuple[tuple[int, float], ...], int] = {}
+        for n, path in enumerate(self.paths):
+            if path.l == 0:
+                continue
+            for (a, b, c), value in self.coupling(n).items():
+                found.setdefault((n, a, c), (0, {}))[1][path.l**2 + b] = value
+        for key, (_, terms) in found.items():
+            number_of = known.setdefault(tuple(sorted(terms.items())), len(known))
+            found[key] = (number_of, terms)
+        return found
+
+    @property
+    def n_angles(self) -> int:
+        return 1 + max((number_of for number_of, _ in self.angles.values()), default=-1)
+
+    @property
+    def n_harmonics(self) -> int:
+        return (self.l_max + 1) ** 2
+
+
+def emit_harmonics(l_max: int) -> str:
+    """`harmonics` of unit vectors and `direction_gradient`, what derivatives by them mean for the unit vectors."""
+    polynomials = harmonics(l_max)
+    lines = [
+        f"// Real spherical harmonics of degrees 0 to {l_max}, arrays of `ld` edges; n is rounded up to whole vectors.",
+        "static void harmonics(int n, size_t ld, const real* ux, const real* uy, const real* uz, real* Y) {",
+        "  for (int e = 0; e < n; e += LANES) {",
+        "    const vec x = load(ux + e), y = load(uy + e), z = load(uz + e);",
+        *(f"    store(Y + {k} * ld + e, {polynomial.text()});" for k, polynomial in enumerate(polynomials) if k),
+        "    (void)x, (void)y, (void)z;",
+        "  }",
+        "}",
+        "static void direction_gradient(int n, size_t ld, const real* ux, const real* uy, const real* uz, const real* G,",
+        "                               real* gx, real* gy, real* gz) {",
+        "  for (int e = 0; e < n; e += LANES) {",
+        "    const vec x = load(ux + e), y = load(uy + e), z = load(uz + e);",
+        "    vec sx = {}, sy = {}, sz = {};",
+    ]
+    for k, polynomial in enumerate(polynomials[1:], 1):
+        lines.append(f"    const vec g{k} = load(G + {k} * ld + e);")
+        for axis, name in enumerate("xyz"):
+            if (slope := polynomial.derivative(axis)).terms:
+                lines.append(f"    s{name} += g{k} * ({slope.text()});")
+    lines += [
+        "    store(gx + e, sx), store(gy + e, sy), store(gz + e, sz);",
+        "    (void)x, (void)y, (void)z;",
+        "  }",
+        "}",
+    ]
+    return "\n".join(lines)
+
+
+def emit_convolution(plan: ConvolutionPlan, *, gathers: bool) -> str:
+    """The struct of one layer; `gathers`: `backward`, else (the first layer, whose sources are types) `local`."""
+    lines = [
+        f"struct {plan.name} {{",
+        f"  static constexpr int X = {plan.x.size}, SUMS = {plan.sums.size}, WEIGHTS = {plan.n_weights};",
+        f"  static constexpr int ANGLES = {plan.n_angles}, HARMONICS = {plan.n_harmonics};",
+        *_angles(plan),
+        *_forward(plan),
+        *(_backward(plan) if gathers else _local(plan)),
+        "};",
+    ]
+    return "\n".join(lines)
+
+
+def _angles(plan: ConvolutionPlan) -> list[str]:
+    lines = [
+        "  // couplings with the harmonics, arrays of `ld` edges",
+        "  static void angles(int n, size_t ld, const real* Y, real* t) {",
+        "    for (int e = 0; e < n; e += LANES) {",
+    ]
+    used = sorted({b for _, terms in plan.angles.values() for b in terms})
+    for b in used:
+        lines.append(f"      const vec y{b} = load(Y + {b} * ld + e);")
+    written: set[int] = set()
+    for k, terms in plan.angles.values():
+        if k not in written:
+            written.add(k)
+            text = " + ".join(f"{number(value)} * y{b}" for b, value in terms.items())
+            lines.append(f"      store(t + {k} * ld + e, {text});")
+    return [*lines, "    }", "  }"]
+
+
+def _groups(plan: ConvolutionPlan, numbers: Iterable[int]) -> list[list[int]]:
+    """Paths whose sums fit into the registers together; those of one group have equally many channels."""
+    groups: list[list[int]] = []
+    size, channels = MOST_SUMS, -1
+    for n in sorted(numbers, key=lambda n: (plan.paths[n].channels, plan.paths[n].source, plan.paths[n].target)):
+        path = plan.paths[n]
+        if size + path.target.dim > MOST_SUMS or plan.x.padded(path.channels) != channels:
+            groups.append([])
+            size, channels = 0, plan.x.padded(path.channels)
+        groups[-1].append(n)
+        size += path.target.dim
+    return groups
+
+
+def _factor(plan: ConvolutionPlan, n: int, a: int, c: int) -> str | None:
+    """The coupling of component a of the source with c of the target: an element of t, a number, or nothing."""
+    if plan.paths[n].l == 0:
+        value = plan.coupling(n).get((a, 0, c))
+        return None if value is None else number(round(value, 15))
+    entry = plan.angles.get((n, a, c))
+    return None if entry is None else f"t[{entry[0]} * ld]"
+
+
+def _sum(terms: Iterable[tuple[str, str | None]]) -> str:
+    """Sum of products of a vector with a factor, those with none left out."""
+    parts = [v if factor == "real(1.0)" else f"{v} * {factor}" for v, factor in terms if factor is not None]
+    return " + ".join(parts)
+
+
+def _forward(plan: ConvolutionPlan) -> list[str]:
+    lines = [
+        "  // sums over the n edges of a centre; x: features of each neighbour",
+        "  template <class Radial>",
+        "  static void forward(int n, size_t ld, const real* const* x, const Radial& radial, const real* T, real* sums) {",
+    ]
+    for group in _groups(plan, range(len(plan.paths))):
+        outputs = {(n, c): k for k, (n, c) in enumerate((n, c) for n in group for c in range(plan.paths[n].target.dim))}
+        lines += [
+            f"    for (int h = 0; h < {plan.x.padded(plan.paths[group[0]].channels)}; h += LANES) {{",
+            "      vec " + ", ".join(f"s{k} = {{}}" for k in outputs.values()) + ";",
+            "      for (int e = 0; e < n; ++e) {",
+            "        const real *t = T + e, *q = x[e] + h;",
+            "        (void)t;",
+        ]
+        for n in group:
+            lines += _forward_path(plan, n, outputs)
+        lines.append("      }")
+        lines += [f"      store(sums + {plan.slot(n, c)} + h, s{k});" for (n, c), k in outputs.items()]
+        lines.append("    }")
+    return [*lines, "  }"]
+
+
+def _forward_path(plan: ConvolutionPlan, n: int, outputs: dict[tuple[int, int], int]) -> list[str]:
+    path = plan.paths[n]
+    sources, targets = range(path.source.dim), range(path.target.dim)
+    block = plan.x.blocks[path.source]
+    first = len(sources) <= len(targets)  # where the radial weight costs fewer products
+    lines = [
+        f"        {{  // {path.source} x Y{path.l} -> {path.target}",
+        f"          const vec r = radial.value(e, {plan.weight(n)} + h);",
+        *(f"          const vec x{a} = load(q + {block.at(a)}){' * r' if first else ''};" for a in sources),
+    ]
+    for c in targets:
+        text = _sum((f"x{a}", _factor(plan, n, a, c)) for a in sources)
+        lines.append(f"          s{outputs[n, c]} += {text if first else f'r * ({text})'};")
+    return [*lines, "        }"]
+
+
+def _backward(plan: ConvolutionPlan) -> list[str]:
+    lines = [
+        "  // the n edges that start at an atom, from its own features x and the gradients D of its neighbours' sums:",
+        "  // gradient dx of its features, and by edge G[0] in the radial coordinate, G[b] in the harmonics",
+        "  template <class Radial>",
+        "  static void backward(int n, size_t ld, const real* x, const real* const* D, const Radial& radial, const real* T,",
+        "                       real* dx, real* G) {",
+        "    for (int b = 0; b < HARMONICS; ++b) std::memset(G + b * ld, 0, sizeof(real) * n);",
+    ]
+    for source, block in plan.x.blocks.items():
+        numbers = [n for n, path in enumerate(plan.paths) if path.source == source]
+        dim = range(source.dim)
+        lines.append(f"    for (int h = 0; h < {block.stride}; h += LANES) {{  // {source}")
+        if not numbers:
+            lines += [f"      store(dx + {block.at(a)} + h, vec{{}});" for a in dim]
+            lines.append("    }")
+            continue
+        lines += [
+            *(f"      const vec x{a} = load(x + {block.at(a)} + h);" for a in dim),
+            "      vec " + ", ".join(f"d{a} = {{}}" for a in dim) + ";",
+            "      for (int e = 0; e < n; ++e) {",
+            "        const real *t = T + e, *q = D[e] + h;",
+            "        (void)t;",
+            *_edge_sums(plan, numbers, gathers=True),
+            "      }",
+            *(f"      store(dx + {block.at(a)} + h, d{a});" for a in dim),
+            "    }",
+        ]
+    return [*lines, "  }"]
+
+
+def _local(plan: ConvolutionPlan) -> list[str]:
+    lines = [
+        "  // the n edges of a centre, from the features of its neighbours and the gradient D of its sums: by edge G[0] in",
+        "  // the radial coordinate, G[b] in the harmonics",
+        "  template <class Radial>",
+        "  static void local(int n, size_t ld, const real* const* x, const real* D, const Radial& radial, const real* T,",
+        "                    real* G) {",
+        "    for (int b = 0; b < HARMONICS; ++b) std::memset(G + b * ld, 0, sizeof(real) * n);",
+    ]
+    for source, block in plan.x.blocks.items():
+        numbers = [n for n, path in enumerate(plan.paths) if path.source == source]
+        lines += [
+            f"    for (int h = 0; h < {block.stride}; h += LANES) {{  // {source}",
+            "      const real* q = D + h;",
+            "      for (int e = 0; e < n; ++e) {",
+            "        const real* t = T + e;",
+            "        (void)t;",
+            *(f"        const vec x{a} = load(x[e] + {block.at(a)} + h);" for a in range(source.dim)),
+            *_edge_sums(plan, numbers, gathers=False),
+            "      }",
+            "    }",
+        ]
+    return [*lines, "  }"]
+
+
+def _edge_sums(plan: ConvolutionPlan, numbers: list[int], *, gathers: bool) -> list[str]:
+    """One edge's derivatives by paths of one source: in the features if `gathers`, in distance and direction."""
+    touched = sorted({plan.paths[n].l ** 2 + b for n in numbers if plan.paths[n].l for _, b, _ in plan.coupling(n)})
+    lines = ["        vec dr = {}" + "".join(f", g{b} = {{}}" for b in touched) + ";"]
+    for n in numbers:
+        lines += _edge_path(plan, n, gathers=gathers)
+    wanted = [(0, "dr"), *((b, f"g{b}") for b in touched)]
+    for k in range(0, len(wanted), 4):
+        part = wanted[k : k + 4]
+        names = [name for _, name in part] + ["vec{}"] * (4 - len(part))
+        lines.append(f"        {{ const quad s = sums_of({', '.join(names)});")
+        lines += [f"          G[{b} * ld + e] += s[{j}];" for j, (b, _) in enumerate(part)]
+        lines.append("        }")
+    return lines
+
+
+def _edge_path(plan: ConvolutionPlan, n: int, *, gathers: bool) -> list[str]:
+    path, coupling = plan.paths[n], plan.coupling(n)
+    sources, targets = range(path.source.dim), range(path.target.dim)
+    lines = [
+        f"        {{  // {path.source} x Y{path.l} -> {path.target}",
+        f"          vec r, slope; radial.both(e, {plan.weight(n)} + h, r, slope);",
+        *(f"          const vec c{c} = load(q + {plan.slot(n, c)});" for c in targets),
+    ]
+    total = []
+    for a in sources:
+        text = _sum((f"c{c}", _factor(plan, n, a, c)) for c in targets)
+        lines.append(f"          const vec v{a} = {text};")
+        if gathers:
+            lines.append(f"          d{a} += v{a} * r;")
+        total.append(f"v{a} * x{a}")
+    lines.append(f"          dr += slope * ({' + '.join(total)});")
+    if path.l:
+        lines += [f"          const vec r{a} = x{a} * r;" for a in sources]
+        by_harmonic: dict[int, dict[int, list[tuple[str, str]]]] = {}
+        for (a, b, c), value in coupling.items():
+            by_harmonic.setdefault(b, {}).setdefault(a, []).append((f"c{c}", number(value)))
+        for b, rows in by_harmonic.items():
+            text = " + ".join(f"r{a} * ({_sum(terms)})" for a, terms in rows.items())
+            lines.append(f"          g{path.l**2 + b} += {text};")
+    return [*lines, "        }"]
+
