@@ -47,7 +47,7 @@ def source_of(plan: ModelPlan) -> str:
             _memory(plan),
             _scratch(plan),
             *(_forward(plan, layer) for layer in plan.layers),
-            *(_backward(plan, layer) for layer in reversed(plan.layers)),
+            *(_backward(plan, layer) for layer in reversed(plan.layers) if len(plan.layers) > 1),
             _entry(plan),
         ]
     )
@@ -85,8 +85,8 @@ def _radial(plan: ModelPlan, layer: LayerPlan) -> str:
         return "\n".join(
             [
                 f"typedef Table<{name}::WEIGHTS> Radial{n};",
-                f"static Radial{n} radial_{n}(const real* W, int, void* memory) {{",
-                f"  return Radial{n}(W + {plan.places[f'table_{n}']}, {plan.pieces}, memory);",
+                f"static Radial{n} radial_{n}(const real* W, int most, void* memory) {{",
+                f"  return Radial{n}(W + {plan.places[f'table_{n}']}, {plan.pieces}, most, memory);",
                 "}",
                 f"static size_t radial_bytes_{n}(int most) {{ return Radial{n}::scratch(most); }}",
             ]
@@ -177,33 +177,34 @@ def _scratch(plan: ModelPlan) -> str:
 def _edges(plan: ModelPlan, layer: LayerPlan, *, back: bool, slopes: bool) -> list[str]:
     """The edges of atom p: `back`, those that start at it; `slopes`, radial slopes too."""
     name, sign = layer.convolution.name, "-1" if back else "1"
-    share = "share_back" if back else "share"
+    places = "back" if back else "ahead"
     return [
         "      const int64_t p = first + a, start = c.offsets[p];",
         "      const int n = m.graph.count[p], full = (n + LANES - 1) / LANES * LANES;",
-        f"      s.centre.take(m.graph, start, n, {sign});",
+        f"      s.centre.take(m.graph, start, n, {sign}, real(radial.per_share() * PER_CUTOFF[0]));",
         "      harmonics(full, s.ld, s.centre.ux, s.centre.uy, s.centre.uz, s.Y);",
         f"      {name}::angles(full, s.ld, s.Y, s.T);",
-        f"      radial.prepare(n, m.graph.{share} + start, {'true' if slopes else 'false'});",
+        f"      radial.prepare(n, m.graph.{places}, start, {'true' if slopes else 'false'});",
     ]
 
 
-def _per_length(*, back: bool) -> list[str]:
-    """The derivative of the radial coordinate by the distance, for each edge."""
+def _per_length(plan: ModelPlan, *, back: bool) -> list[str]:
+    """The derivative of the radial coordinate by the distance, for each edge; one number is there already."""
+    if not _by_type(plan):
+        return []
     pair = "c.types[q] * TYPES + c.types[p]" if back else "c.types[p] * TYPES + c.types[q]"
     return [
         "      for (int e = 0; e < n; ++e) {",
         "        const int64_t q = m.graph.col[start + e];",
-        f"        s.centre.per_length[e] = real(radial.per_share() * PER_CUTOFF[BY_TYPE ? {pair} : 0]);",
-        "        (void)q;",
+        f"        s.centre.per_length[e] = real(radial.per_share() * PER_CUTOFF[{pair}]);",
         "      }",
     ]
 
 
-def _finish(layer: LayerPlan, *, back: bool) -> list[str]:
+def _finish(plan: ModelPlan, *, back: bool) -> list[str]:
     sign = "-1" if back else "1"
     return [
-        *_per_length(back=back),
+        *_per_length(plan, back=back),
         "      direction_gradient(full, s.ld, s.centre.ux, s.centre.uy, s.centre.uz, s.G, s.centre.gx, s.centre.gy, "
         "s.centre.gz);",
         f"      s.centre.finish(m.graph, p, start, s.G, {sign}, forces, m.sums.virial);",
@@ -256,6 +257,8 @@ def _forward(plan: ModelPlan, layer: LayerPlan) -> str:
             "m.sums.own(omp_get_thread_num()) : nullptr, m.sums.virial, PER_CUTOFF, BY_TYPE ? TYPES : 0);",
         ]
     lines += ["    if (!c.gradients) continue;", "    real* dh = s.da0;", *_node_gradients(plan, layer)]
+    if n == 0:  # the gradient in the sums of the only layer is not kept
+        lines += ["    double* forces = m.sums.own(omp_get_thread_num());", *_local(plan, layer)]
     return "\n".join([*lines, "  }", "}"])
 
 
@@ -302,6 +305,20 @@ def _node_gradients(plan: ModelPlan, layer: LayerPlan) -> list[str]:
     return lines
 
 
+def _local(plan: ModelPlan, layer: LayerPlan) -> list[str]:
+    """Derivatives by the edges of the first layer, from the gradient in its sums (s.sums)."""
+    conv = layer.convolution
+    return [
+        "    for (int a = 0; a < atoms; ++a) {",
+        *_edges(plan, layer, back=False, slopes=True),
+        "      for (int e = 0; e < n; ++e)",
+        f"        s.rows[e] = W + {plan.places['sources']} + c.types[m.graph.col[start + e]] * {conv.x.size};",
+        f"      {conv.name}::local(n, s.ld, s.rows, s.sums + a * {conv.sums.size}, radial, s.T, s.G);",
+        *_finish(plan, back=False),
+        "    }",
+    ]
+
+
 def _backward(plan: ModelPlan, layer: LayerPlan) -> str:
     n, conv = layer.n, layer.convolution
     lines = [
@@ -314,17 +331,7 @@ def _backward(plan: ModelPlan, layer: LayerPlan) -> str:
         "    const int64_t* types = c.types + first;",
     ]
     if n == 0:
-        if len(plan.layers) > 1:
-            lines += [f"    real* dh = m.dh1 + first * {layer.h.size};", *_node_gradients(plan, layer)]
-        lines += [
-            "    for (int a = 0; a < atoms; ++a) {",
-            *_edges(plan, layer, back=False, slopes=True),
-            "      for (int e = 0; e < n; ++e)",
-            f"        s.rows[e] = W + {plan.places['sources']} + c.types[m.graph.col[start + e]] * {conv.x.size};",
-            f"      {conv.name}::local(n, s.ld, s.rows, s.sums + a * {conv.sums.size}, radial, s.T, s.G);",
-            *_finish(layer, back=False),
-            "    }",
-        ]
+        lines += [f"    real* dh = m.dh1 + first * {layer.h.size};", *_node_gradients(plan, layer), *_local(plan, layer)]
     else:
         size = conv.sums.size
         lines += [
@@ -333,7 +340,7 @@ def _backward(plan: ModelPlan, layer: LayerPlan) -> str:
             f"      for (int e = 0; e < n; ++e) s.rows[e] = m.d{n} + (size_t)m.graph.col[start + e] * {size};",
             f"      {conv.name}::backward(n, s.ld, m.x{n} + p * {conv.x.size}, s.rows, radial, s.T, "
             f"s.h + a * {conv.x.size}, s.G);",
-            *_finish(layer, back=True),
+            *_finish(plan, back=True),
             "    }",
             *_normed(plan, layer, "s.h"),
             f"    real* dh = m.dh{n} + first * {plan.layers[n - 1].h.size};",
@@ -347,9 +354,7 @@ def _backward(plan: ModelPlan, layer: LayerPlan) -> str:
 def _entry(plan: ModelPlan) -> str:
     """What Python calls."""
     last = plan.layers[-1].n
-    gradient = [f"      backward_{n}(c, m, s, lo, hi, own);\n#pragma omp barrier" for n in range(last, -1, -1)]
-    if last == 0:  # the gradient in the sums of the only layer was not kept
-        gradient = ["      backward_0(c, m, s, lo, hi, own);\n#pragma omp barrier"]
+    gradient = [f"      backward_{n}(c, m, s, lo, hi, own);\n#pragma omp barrier" for n in range(last, -1, -1) if last]
     sweeps = [f"    forward_{n}(c, m, s, lo, hi);\n#pragma omp barrier" for n in range(last + 1)]
     return f"""\
 EXPORT int64_t workspace_bytes(int64_t n_atoms, const int64_t* offsets, int64_t threads) {{
@@ -379,7 +384,7 @@ EXPORT void evaluate(const Call* call) {{
       std::memset(own, 0, sizeof(double) * 3 * c.n_atoms);
       std::memset(m.sums.virial + 9 * lo, 0, sizeof(double) * 9 * (hi - lo));
     }}
-    find_edges<TYPES, BY_TYPE>(c, m.graph, PER_CUTOFF, lo, hi);
+    find_edges<TYPES, BY_TYPE, {plan.pieces or 1}>(c, m.graph, PER_CUTOFF, lo, hi);
 #pragma omp barrier
 {chr(10).join(sweeps)}
     if (c.gradients) {{

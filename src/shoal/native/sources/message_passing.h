@@ -49,14 +49,17 @@ static int64_t boundary(const Call& c, int thread, int threads) {
 // Edges within reach, those of atom p at offsets[p] .. offsets[p] + count[p], in the order of the list.
 struct Graph {
   int32_t *count, *col;
-  double *share, *share_back;  // r / r_c as its centre and as its neighbour see it
+  Places ahead, back;  // in the cutoff of the centre and in that of the neighbour
   real *r, *ux, *uy, *uz;
-  Graph(Arena& arena, int64_t n_atoms, int64_t n_edges, bool two_shares) {
+  Graph(Arena& arena, int64_t n_atoms, int64_t n_edges, bool two_cutoffs) {
     count = arena.take<int32_t>(n_atoms), col = arena.take<int32_t>(n_edges);
-    share = arena.take<double>(n_edges);
-    share_back = two_shares ? arena.take<double>(n_edges) : share;
+    ahead = back = places(arena, n_edges);
+    if (two_cutoffs) back = places(arena, n_edges);
     r = arena.take<real>(n_edges), ux = arena.take<real>(n_edges);
     uy = arena.take<real>(n_edges), uz = arena.take<real>(n_edges);
+  }
+  static Places places(Arena& arena, int64_t n_edges) {
+    return {arena.take<double>(n_edges), arena.take<int32_t>(n_edges), arena.take<real>(n_edges + 16)};
   }
 };
 
@@ -71,7 +74,8 @@ struct Sums {
 };
 
 // Edges of the atoms lo .. hi; CUTOFFS: reciprocal cutoffs (T, T), [centre][neighbour], or one number.
-template <int TYPES, bool BY_TYPE>
+// PIECES: of the radial tables.
+template <int TYPES, bool BY_TYPE, int PIECES>
 static void find_edges(const Call& c, const Graph& g, const double* per_cutoff, int64_t lo, int64_t hi) {
   for (int64_t p = lo; p < hi; ++p) {
     const double *at = c.positions + 3 * p, *cell = c.cell + 9 * c.system[p];
@@ -88,8 +92,8 @@ static void find_edges(const Call& c, const Graph& g, const double* per_cutoff, 
       const double back = BY_TYPE ? r * per_cutoff[c.types[q] * TYPES + c.types[p]] : share;
       if (share >= 1.0 && back >= 1.0) continue;  // NaN goes on
       const double inverse = 1.0 / r;
-      g.col[to] = int32_t(q), g.share[to] = share;
-      if (BY_TYPE) g.share_back[to] = back;
+      g.col[to] = int32_t(q), g.ahead.set(to, share, PIECES);
+      if (BY_TYPE) g.back.set(to, back, PIECES);
       g.r[to] = real(r), g.ux[to] = real(x * inverse), g.uy[to] = real(y * inverse), g.uz[to] = real(z * inverse);
       ++to;
     }
@@ -105,12 +109,12 @@ struct Centre {
   Centre(Arena& arena, int most) : n(0), ld(most) {
     for (real** each : {&ux, &uy, &uz, &r, &per_length, &gx, &gy, &gz}) *each = arena.take<real>(ld);
   }
-  void take(const Graph& g, int64_t first, int count, real sign) {
+  void take(const Graph& g, int64_t first, int count, real sign, real derivative) {
     n = count;
     const int full = (n + LANES - 1) / LANES * LANES;
     for (int e = 0; e < n; ++e) {
       ux[e] = sign * g.ux[first + e], uy[e] = sign * g.uy[first + e], uz[e] = sign * g.uz[first + e];
-      r[e] = g.r[first + e];
+      r[e] = g.r[first + e], per_length[e] = derivative;
     }
     for (int e = n; e < full; ++e) ux[e] = 1, uy[e] = uz[e] = 0, r[e] = 1, per_length[e] = 0;
   }
@@ -163,7 +167,7 @@ struct ZBL {
     const double zi = numbers[c.types[at]], weight = c.energy_weights ? c.energy_weights[at] : 1.0;
     for (int64_t e = c.offsets[at]; e < c.offsets[at] + g.count[at]; ++e) {
       const int64_t q = g.col[e];
-      const double x = g.share[e];
+      const double x = g.ahead.share[e];
       if (x >= 1.0) continue;
       const double zj = numbers[c.types[q]];
       const double inverse_cutoff = types ? per_cutoff[c.types[at] * types + c.types[q]] : per_cutoff[0];

@@ -1,45 +1,49 @@
 // Radial weights of the edges of one centre, and their slopes: from a table, or from the network itself.
 
+// Where edges are as shares of the cutoff: x = (knot + t) / K.
+struct Places {
+  double* share;
+  int32_t* knot;
+  real* t;
+  void set(int64_t e, double x, int K) const {
+    share[e] = x;
+    const double place = (x >= 1.0 ? 1.0 : x) * K;
+    knot[e] = place >= 0 ? std::min(int(place), K - 1) : 0;  // 0 for NaN, which t carries on
+    t[e] = real(place - knot[e]);
+  }
+};
+
 // Cubic pieces between knots at x = 0, 1/K, ..., 1; a row holds W values, then W slopes (per knot distance).
 template <int W> struct Table {
   const real* rows;
   int K;
-  struct Knot {
-    const real* row;
-    real value[4], slope[4];
-  };
-  Knot* knots;
-  static size_t scratch(int n) { return n * sizeof(Knot); }
-  Table(const real* rows_, int K_, void* memory) : rows(rows_), K(K_), knots((Knot*)memory) {}
-  void prepare(int n, const double* x, bool) {
-    for (int e = 0; e < n; ++e) {
-      const double place = (x[e] < 1.0 ? x[e] : x[e] >= 1.0 ? 1.0 : x[e]) * K;
-      const int k = place >= 0 ? std::min(int(place), K - 1) : 0;  // 0 for NaN, which t carries on
-      const real t = real(place - k), s = 1 - t;
-      Knot& knot = knots[e];
-      knot.row = rows + (size_t)k * 2 * W;
-      knot.value[0] = s * s * (1 + 2 * t), knot.value[1] = t * s * s;
-      knot.value[2] = t * t * (3 - 2 * t), knot.value[3] = -t * t * s;
-      knot.slope[0] = -6 * t * s, knot.slope[1] = s * (1 - 3 * t);
-      knot.slope[2] = 6 * t * s, knot.slope[3] = t * (3 * t - 2);
+  const real** row;  // at the knot below each edge
+  real *v0, *v1, *v2, *v3, *s0, *s1, *s2, *s3;  // weights of the numbers at both knots, for the value and its slope
+  static size_t scratch(int n) { return 64 + n * (sizeof(real*) + 8 * sizeof(real)); }
+  Table(const real* rows_, int K_, int most, void* memory) : rows(rows_), K(K_), row((const real**)memory) {
+    real* next = (real*)(row + most);
+    for (real** each : {&v0, &v1, &v2, &v3, &s0, &s1, &s2, &s3}) *each = next, next += most;
+  }
+  void prepare(int n, const Places& places, int64_t first, bool slopes) {
+    for (int e = 0; e < n; ++e) row[e] = rows + (size_t)places.knot[first + e] * (2 * W);
+    for (int e = 0; e < n; e += LANES) {
+      const vec t = load(places.t + first + e), s = real(1) - t, ts = t * s;
+      store(v0 + e, s * s * (real(1) + real(2) * t)), store(v1 + e, ts * s);
+      store(v2 + e, t * t * (real(3) - real(2) * t)), store(v3 + e, -t * ts);
+      if (!slopes) continue;
+      store(s0 + e, real(-6) * ts), store(s1 + e, s * (real(1) - real(3) * t));
+      store(s2 + e, real(6) * ts), store(s3 + e, t * (real(3) * t - real(2)));
     }
   }
   vec value(int e, int c) const {
-    const Knot& k = knots[e];
-    const real* p = k.row + c;
-    return load(p) * k.value[0] + load(p + W) * k.value[1] + load(p + 2 * W) * k.value[2] + load(p + 3 * W) * k.value[3];
+    const real* p = row[e] + c;
+    return load(p) * v0[e] + load(p + W) * v1[e] + load(p + 2 * W) * v2[e] + load(p + 3 * W) * v3[e];
   }
   void both(int e, int c, vec& r, vec& slope) const {
-    const Knot& k = knots[e];
-    const real* p = k.row + c;
-    vec v = load(p);
-    r = v * k.value[0], slope = v * k.slope[0];
-    v = load(p + W);
-    r += v * k.value[1], slope += v * k.slope[1];
-    v = load(p + 2 * W);
-    r += v * k.value[2], slope += v * k.slope[2];
-    v = load(p + 3 * W);
-    r += v * k.value[3], slope += v * k.slope[3];
+    const real* p = row[e] + c;
+    const vec a = load(p), b = load(p + W), d = load(p + 2 * W), f = load(p + 3 * W);
+    r = a * v0[e] + b * v1[e] + d * v2[e] + f * v3[e];
+    slope = a * s0[e] + b * s1[e] + d * s2[e] + f * s3[e];
   }
   double per_share() const { return K; }  // d(place) / dx
 };
@@ -84,8 +88,9 @@ template <int W> struct Network {
     from = (const real**)memory, to = (real**)(from + 2 * most);
     a = (real*)(to + 2 * most), b = a + 2 * most * wide, out = b + 2 * most * wide;
   }
-  void prepare(int edges, const double* x, bool slopes) {
+  void prepare(int edges, const Places& places, int64_t first, bool slopes) {
     n = edges;
+    const double* x = places.share + first;
     const int rows = slopes ? 2 * n : n;
     std::memset(a, 0, sizeof(real) * rows * sizes[0]);
     for (int e = 0; e < n; ++e)

@@ -230,84 +230,101 @@ def _backward(plan: ConvolutionPlan) -> list[str]:
     for source, block in plan.x.blocks.items():
         numbers = [n for n, path in enumerate(plan.paths) if path.source == source]
         dim = range(source.dim)
-        lines.append(f"    for (int h = 0; h < {block.stride}; h += LANES) {{  // {source}")
         if not numbers:
-            lines += [f"      store(dx + {block.at(a)} + h, vec{{}});" for a in dim]
-            lines.append("    }")
+            lines.append(f"    std::memset(dx + {block.start}, 0, sizeof(real) * {source.dim * block.stride});  // {source}")
             continue
+        # two vectors of channels at a time share the sums over lanes
+        halves = range(2 if block.stride % (2 * plan.lanes) == 0 else 1)
         lines += [
-            *(f"      const vec x{a} = load(x + {block.at(a)} + h);" for a in dim),
-            "      vec " + ", ".join(f"d{a} = {{}}" for a in dim) + ";",
+            f"    for (int h = 0; h < {block.stride}; h += {len(halves)} * LANES) {{  // {source}",
+            *(f"      const vec x{a}_{u} = load(x + {block.at(a)} + h + {u} * LANES);" for u in halves for a in dim),
+            "      vec " + ", ".join(f"d{a}_{u} = {{}}" for u in halves for a in dim) + ";",
             "      for (int e = 0; e < n; ++e) {",
             "        const real *t = T + e, *q = D[e] + h;",
             "        (void)t;",
-            *_edge_sums(plan, numbers, gathers=True),
+            *_edge_sums(plan, numbers, len(halves), gathers=True),
             "      }",
-            *(f"      store(dx + {block.at(a)} + h, d{a});" for a in dim),
+            *(f"      store(dx + {block.at(a)} + h + {u} * LANES, d{a}_{u});" for u in halves for a in dim),
             "    }",
         ]
     return [*lines, "  }"]
 
 
 def _local(plan: ConvolutionPlan) -> list[str]:
+    ((_, block),) = plan.x.blocks.items()
+    numbers = range(len(plan.paths))
+    touched = _touched(plan, numbers)
+    rows = {b for b, _ in touched}
     lines = [
         "  // the n edges of a centre, from the features of its neighbours and the gradient D of its sums: by edge G[0] in",
-        "  // the radial coordinate, G[b] in the harmonics",
+        "  // the radial coordinate, G[b] in the harmonics; the sources are scalars",
         "  template <class Radial>",
         "  static void local(int n, size_t ld, const real* const* x, const real* D, const Radial& radial, const real* T,",
         "                    real* G) {",
-        "    for (int b = 0; b < HARMONICS; ++b) std::memset(G + b * ld, 0, sizeof(real) * n);",
+        *(f"    std::memset(G + {b} * ld, 0, sizeof(real) * n);" for b in range(plan.n_harmonics) if b not in rows),
+        "    for (int e = 0; e < n; ++e) {",
+        "      const real* t = T + e;",
+        "      (void)t;",
     ]
-    for source, block in plan.x.blocks.items():
-        numbers = [n for n, path in enumerate(plan.paths) if path.source == source]
-        lines += [
-            f"    for (int h = 0; h < {block.stride}; h += LANES) {{  // {source}",
-            "      const real* q = D + h;",
-            "      for (int e = 0; e < n; ++e) {",
-            "        const real* t = T + e;",
-            "        (void)t;",
-            *(f"        const vec x{a} = load(x[e] + {block.at(a)} + h);" for a in range(source.dim)),
-            *_edge_sums(plan, numbers, gathers=False),
-            "      }",
-            "    }",
-        ]
+    lines += [
+        "      vec " + ", ".join(f"{name} = {{}}" for _, name in touched) + ";",
+        f"      for (int h = 0; h < {block.stride}; h += LANES) {{",
+        "        const vec x0_0 = load(x[e] + h);",
+        "        const real* q = D + h;",
+        *(line for n in numbers for line in _edge_path(plan, n, 0, gathers=False)),
+        "      }",
+        *_lane_sums(touched, "="),
+        "    }",
+    ]
     return [*lines, "  }"]
 
 
-def _edge_sums(plan: ConvolutionPlan, numbers: list[int], *, gathers: bool) -> list[str]:
-    """One edge's derivatives by paths of one source: in the features if `gathers`, in distance and direction."""
-    touched = sorted({plan.paths[n].l ** 2 + b for n in numbers if plan.paths[n].l for _, b, _ in plan.coupling(n)})
-    lines = ["        vec dr = {}" + "".join(f", g{b} = {{}}" for b in touched) + ";"]
-    for n in numbers:
-        lines += _edge_path(plan, n, gathers=gathers)
-    wanted = [(0, "dr"), *((b, f"g{b}") for b in touched)]
-    for k in range(0, len(wanted), 4):
-        part = wanted[k : k + 4]
+def _touched(plan: ConvolutionPlan, numbers: Iterable[int]) -> list[tuple[int, str]]:
+    """Rows of G that paths add to, with the names of their sums."""
+    found = sorted({plan.paths[n].l ** 2 + b for n in numbers if plan.paths[n].l for _, b, _ in plan.coupling(n)})
+    return [(0, "dr"), *((b, f"g{b}") for b in found)]
+
+
+def _lane_sums(touched: list[tuple[int, str]], assign: str) -> list[str]:
+    lines = []
+    for k in range(0, len(touched), 4):
+        part = touched[k : k + 4]
         names = [name for _, name in part] + ["vec{}"] * (4 - len(part))
         lines.append(f"        {{ const quad s = sums_of({', '.join(names)});")
-        lines += [f"          G[{b} * ld + e] += s[{j}];" for j, (b, _) in enumerate(part)]
+        lines += [f"          G[{b} * ld + e] {assign} s[{j}];" for j, (b, _) in enumerate(part)]
         lines.append("        }")
     return lines
 
 
-def _edge_path(plan: ConvolutionPlan, n: int, *, gathers: bool) -> list[str]:
+def _edge_sums(plan: ConvolutionPlan, numbers: list[int], halves: int, *, gathers: bool) -> list[str]:
+    """One edge's derivatives by paths of one source: in the features if `gathers`, in distance and direction."""
+    touched = _touched(plan, numbers)
+    lines = ["        vec " + ", ".join(f"{name} = {{}}" for _, name in touched) + ";"]
+    for n in numbers:
+        for u in range(halves):
+            lines += _edge_path(plan, n, u, gathers=gathers)
+    return lines + _lane_sums(touched, "+=")
+
+
+def _edge_path(plan: ConvolutionPlan, n: int, u: int, *, gathers: bool) -> list[str]:
     path, coupling = plan.paths[n], plan.coupling(n)
     sources, targets = range(path.source.dim), range(path.target.dim)
+    shift = f" + {u} * LANES" if u else ""
     lines = [
         f"        {{  // {path.source} x Y{path.l} -> {path.target}",
-        f"          vec r, slope; radial.both(e, {plan.weight(n)} + h, r, slope);",
-        *(f"          const vec c{c} = load(q + {plan.slot(n, c)});" for c in targets),
+        f"          vec r, slope; radial.both(e, {plan.weight(n)} + h{shift}, r, slope);",
+        *(f"          const vec c{c} = load(q + {plan.slot(n, c)}{shift});" for c in targets),
     ]
     total = []
     for a in sources:
         text = _sum((f"c{c}", _factor(plan, n, a, c)) for c in targets)
         lines.append(f"          const vec v{a} = {text};")
         if gathers:
-            lines.append(f"          d{a} += v{a} * r;")
-        total.append(f"v{a} * x{a}")
+            lines.append(f"          d{a}_{u} += v{a} * r;")
+        total.append(f"v{a} * x{a}_{u}")
     lines.append(f"          dr += slope * ({' + '.join(total)});")
     if path.l:
-        lines += [f"          const vec r{a} = x{a} * r;" for a in sources]
+        lines += [f"          const vec r{a} = x{a}_{u} * r;" for a in sources]
         by_harmonic: dict[int, dict[int, list[tuple[str, str]]]] = {}
         for (a, b, c), value in coupling.items():
             by_harmonic.setdefault(b, {}).setdefault(a, []).append((f"c{c}", number(value)))
@@ -315,4 +332,3 @@ def _edge_path(plan: ConvolutionPlan, n: int, *, gathers: bool) -> list[str]:
             text = " + ".join(f"r{a} * ({_sum(terms)})" for a, terms in rows.items())
             lines.append(f"          g{path.l**2 + b} += {text};")
     return [*lines, "        }"]
-
