@@ -13,12 +13,19 @@ from typing import Any
 
 import torch
 
+from shoal.contract import BOTH, Support
 from shoal.errors import InputError, ModelFileError
 from shoal.potentials.base import Potential
 
 Runner = Callable[[Sequence[torch.Tensor]], Sequence[torch.Tensor]]
 Forms = Mapping[str, tuple[torch.dtype, int]]
 """Dtype and number of dimensions of each input, in the order the code takes them."""
+
+FILE_SUPPORT = {
+    "energy": Support(explicit_gradients=BOTH),
+    "heat_flux": Support(sample_kinds=("system",), selected_atoms=False),
+}
+"""What the labelled face gives of code that takes `energy_weights` and returns numbers."""
 
 
 class FilePotential(Potential):

@@ -48,11 +48,13 @@ class Potential(nn.Module, ABC):
 
     `cutoff` A: pairs within it must be in the neighbour list. `type_names`: its atom types, by index.
     `species_map`: chemical symbol -> type name as the model itself declares it, None if it declares none.
+    `skips_far_pairs`: `compute` itself leaves out pairs beyond the cutoff, so that a list with skin serves as it is.
     """
 
     cutoff: float
     type_names: tuple[str, ...]
     species_map: Mapping[str, str] | None = None
+    skips_far_pairs = False
 
     @property
     @abstractmethod
@@ -70,8 +72,9 @@ class Potential(nn.Module, ABC):
         """Every quantity it can give, by its name in `shoal.contract.QUANTITIES`; float64, on the state's device.
 
         What `forward` has checked and converted: a float64 state, its list with pairs within the cutoff only, atom
-        types (N,) int64. With `energy_weights` (N,) forces, stress and virial are those of sum_i w_i E_i instead of
-        sum_i E_i; energies are not weighted. Raises UnsupportedRequestError if it cannot serve them.
+        types (N,) int64. Pairs beyond the cutoff come along where it `skips_far_pairs`. With `energy_weights` (N,)
+        forces, stress and virial are those of sum_i w_i E_i instead of sum_i E_i; energies are not weighted. Raises
+        UnsupportedRequestError if it cannot serve them.
         """
 
     @property
@@ -192,6 +195,6 @@ class Potential(nn.Module, ABC):
         if tuple(types.shape) != (state.n_atoms,):
             raise InputError(f"atom_types must have shape ({state.n_atoms},), got {tuple(types.shape)}")
         exact = state.to(dtype=torch.float64)
-        if neighbors.cutoff + neighbors.skin > self.cutoff:
+        if neighbors.cutoff + neighbors.skin > self.cutoff and not self.skips_far_pairs:
             neighbors = neighbors.within(self.cutoff, exact.positions, exact.cell)
         return exact, neighbors, types

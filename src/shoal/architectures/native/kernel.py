@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 import torch
 
+from shoal.errors import InputError
 from shoal.native import pointer
 
 Outputs = dict[str, torch.Tensor]
 
-_COUNTS = ("n_atoms", "n_systems", "threads", "gradients")
+_COUNTS = ("n_atoms", "n_systems", "n_edges", "threads", "gradients")
 _TENSORS = (
     "positions cell offsets neighbor shifts types system energy_weights weights atomic_energy energy forces virial "
     "stress workspace"
@@ -28,7 +29,7 @@ class Kernel:
     def __init__(self, library: ctypes.CDLL, weights: torch.Tensor) -> None:
         self.weights = weights
         self._evaluate = library.evaluate
-        self._evaluate.restype = None
+        self._evaluate.restype = ctypes.c_int64
         self._bytes: Callable[..., int] = library.workspace_bytes
         self._bytes.restype = ctypes.c_int64  # type: ignore[attr-defined]
         self._idle: list[torch.Tensor] = []
@@ -62,11 +63,16 @@ class Kernel:
             workspace = torch.empty(needed + needed // 8, dtype=torch.uint8)
         tensors = (positions, cell, offsets, neighbor, shifts, types, system_index, energy_weights, self.weights)
         call = _Call(
-            *(n_atoms, n_systems, threads, gradients),
+            *(n_atoms, n_systems, neighbor.shape[0], threads, gradients),
             *(pointer(tensor) for tensor in (*tensors, atomic, energy, forces, virial, stress, workspace)),
         )
-        self._evaluate(ctypes.byref(call))
+        refused = self._evaluate(ctypes.byref(call))
         self._idle.append(workspace)
+        if refused:
+            raise InputError(
+                "atom types, neighbours or system indices are out of range: the neighbour list or the types are not "
+                "those of this state and model"
+            )
         found = {"atomic_energy": atomic, "energy": energy}
         if gradients:
             found |= {

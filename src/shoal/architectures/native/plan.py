@@ -8,7 +8,7 @@ from typing import cast
 import torch
 
 from shoal.architectures.nequip import InteractionLayer, NequIP, NequIPConfig
-from shoal.architectures.native.table import spline_table
+from shoal.nn.tabulated import spline_table
 from shoal.architectures.native.weights import Weights
 from shoal.nn import SCALAR, Channels, Features, Gate
 from shoal.nn.convolution.native.emit import ConvolutionPlan

@@ -2,7 +2,7 @@
 // sums over systems. All distances, energies and sums over atoms are float64.
 
 struct Call {
-  int64_t n_atoms, n_systems, threads, gradients;
+  int64_t n_atoms, n_systems, n_edges, threads, gradients;
   const double *positions, *cell;                    // (N, 3), (S, 3, 3)
   const int64_t *offsets, *neighbor, *shifts;        // (N + 1), (E), (E, 3): rows of a full list, by centre
   const int64_t *types, *system;                     // (N)
@@ -25,6 +25,18 @@ struct Arena {
     return piece;
   }
 };
+
+// Whether what indexes memory stays within it.
+static bool in_range(const Call& c, int64_t types) {
+  if (c.offsets[0] != 0 || c.offsets[c.n_atoms] != c.n_edges) return false;
+  for (int64_t p = 0; p < c.n_atoms; ++p)
+    if (c.offsets[p] > c.offsets[p + 1] || uint64_t(c.types[p]) >= uint64_t(types) ||
+        uint64_t(c.system[p]) >= uint64_t(c.n_systems))
+      return false;
+  for (int64_t e = 0; e < c.n_edges; ++e)
+    if (uint64_t(c.neighbor[e]) >= uint64_t(c.n_atoms)) return false;
+  return true;
+}
 
 static int most_neighbors(int64_t n_atoms, const int64_t* offsets) {
   int64_t most = 1;
