@@ -16,7 +16,7 @@ def write_aotinductor(potential: LearnedPotential, device: torch.device, out: Pa
     """Write the batch target of a potential to `out` as an AOTInductor archive, for one kind of device."""
     with inductor_cache(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        program = export_batch_target(potential.with_convolution("inductor"), device)
+        program = export_batch_target(potential, device)
         # the number of threads is that of the process that runs the file, not of this one
         options = {"cpp.dynamic_threads": True}
         torch._inductor.aoti_compile_and_package(program, package_path=str(out), inductor_configs=options)

@@ -13,6 +13,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+from shoal.atomic import write_atomically
 from shoal.cache import cache_folder
 from shoal.errors import CompileError
 from shoal.native.targets import Target, runnable_targets
@@ -41,6 +42,14 @@ def build(source: str, target: Target | None = None, defines: Mapping[str, str] 
 def load(source: str, defines: Mapping[str, str] | None = None) -> ctypes.CDLL:
     """The library of a C++ text, built for this processor if it is not in the cache, loaded once a process."""
     return _loaded(_built(source, runnable_targets()[0], defines or {}))
+
+
+def load_bytes(library: bytes) -> ctypes.CDLL:
+    """A library that was built before, from memory."""
+    path = _folder() / f"{hashlib.sha256(library).hexdigest()[:32]}.so"
+    if not path.exists():
+        write_atomically(path, library)
+    return _loaded(path)
 
 
 @cache

@@ -179,7 +179,9 @@ def readout(plan: ModelPlan) -> list[str]:
         )
     last = len(sizes) - 1
     w = f"W + {plan.places[f'readout_{last}']}"
-    value = f"{activation}::value(load(s.a{last} + a * {sizes[last]} + k))" if last else f"load(s.a0 + a * {sizes[0]} + k)"
+    value = (
+        f"{activation}::value(load(s.a{last} + a * {sizes[last]} + k))" if last else f"load(s.a0 + a * {sizes[0]} + k)"
+    )
     slope = f" * {activation}::slope(load(s.a{last} + a * {sizes[last]} + k))" if last else ""
     lines += [
         "    for (int a = 0; a < atoms; ++a) {",

@@ -98,7 +98,9 @@ def _layer(
     inputs: Channels = {irrep: layer.linear_in.weight[str(irrep)].shape[1] for irrep in layer.linear_in.factors}
     plan = ConvolutionPlan(f"Layer{n}", inputs, convolution.outputs, tuple(convolution.paths), convolution.l_max, width)
     gated = isinstance(layer.nonlinearity, Gate)
-    outputs: Channels = layer.nonlinearity.outputs if isinstance(layer.nonlinearity, Gate) else layer.nonlinearity.inputs
+    outputs: Channels = (
+        layer.nonlinearity.outputs if isinstance(layer.nonlinearity, Gate) else layer.nonlinearity.inputs
+    )
     z = Layout({ir: (count,) for ir, count in layer.nonlinearity.inputs.items()}, width)
     if isinstance(layer.nonlinearity, Gate):
         z = Layout({**z.parts, SCALAR: tuple(layer.nonlinearity.sizes)}, width)

@@ -221,7 +221,8 @@ def _forward(plan: ModelPlan, layer: LayerPlan) -> str:
     )
     z = f"m.z{n} + first * {layer.z.size}" if not last else "s.z"
     lines = [
-        f"// layer {n}: sums over neighbours, linear maps, nonlinearity" + ("; energy and its gradient" if last else ""),
+        f"// layer {n}: sums over neighbours, linear maps, nonlinearity"
+        + ("; energy and its gradient" if last else ""),
         f"static void forward_{n}(const Call& c, Memory& m, Scratch& s, int64_t lo, int64_t hi) {{",
         "  const real* W = c.weights;",
         f"  Radial{n} radial = radial_{n}(W, int(s.ld), s.radial);",
@@ -301,7 +302,9 @@ def _node_gradients(plan: ModelPlan, layer: LayerPlan) -> list[str]:
     else:
         lines.append(f"    std::memset(before, 0, sizeof(real) * atoms * {size});")
     if layer.residual:
-        lines.append(f"    for (int k = 0; k < atoms * {size}; k += LANES) store(before + k, load(before + k) + load(dh + k));")
+        lines.append(
+            f"    for (int k = 0; k < atoms * {size}; k += LANES) store(before + k, load(before + k) + load(dh + k));"
+        )
     return lines
 
 
@@ -322,7 +325,8 @@ def _local(plan: ModelPlan, layer: LayerPlan) -> list[str]:
 def _backward(plan: ModelPlan, layer: LayerPlan) -> str:
     n, conv = layer.n, layer.convolution
     lines = [
-        f"// layer {n}: derivatives by its edges" + (", by the features that enter it, and through the layer before" if n else ""),
+        f"// layer {n}: derivatives by its edges"
+        + (", by the features that enter it, and through the layer before" if n else ""),
         f"static void backward_{n}(const Call& c, Memory& m, Scratch& s, int64_t lo, int64_t hi, double* forces) {{",
         "  const real* W = c.weights;",
         f"  Radial{n} radial = radial_{n}(W, int(s.ld), s.radial);",
@@ -331,7 +335,11 @@ def _backward(plan: ModelPlan, layer: LayerPlan) -> str:
         "    const int64_t* types = c.types + first;",
     ]
     if n == 0:
-        lines += [f"    real* dh = m.dh1 + first * {layer.h.size};", *_node_gradients(plan, layer), *_local(plan, layer)]
+        lines += [
+            f"    real* dh = m.dh1 + first * {layer.h.size};",
+            *_node_gradients(plan, layer),
+            *_local(plan, layer),
+        ]
     else:
         size = conv.sums.size
         lines += [

@@ -60,7 +60,9 @@ class ConvolutionPlan:
         """Nonzero sqrt(2l + 1) w3j by components of source, harmonic and target."""
         path = self.paths[n]
         values = sqrt(path.target.dim) * wigner_3j(path.source.l, path.l, path.target.l)
-        return {index: float(values[index]) for index in product(*map(range, values.shape)) if abs(values[index]) > 1e-9}
+        return {
+            index: float(values[index]) for index in product(*map(range, values.shape)) if abs(values[index]) > 1e-9
+        }
 
     @cached_property
     def angles(self) -> dict[tuple[int, int, int], tuple[int, dict[int, float]]]:
@@ -231,7 +233,9 @@ def _backward(plan: ConvolutionPlan) -> list[str]:
         numbers = [n for n, path in enumerate(plan.paths) if path.source == source]
         dim = range(source.dim)
         if not numbers:
-            lines.append(f"    std::memset(dx + {block.start}, 0, sizeof(real) * {source.dim * block.stride});  // {source}")
+            lines.append(
+                f"    std::memset(dx + {block.start}, 0, sizeof(real) * {source.dim * block.stride});  // {source}"
+            )
             continue
         # two vectors of channels at a time share the sums over lanes
         halves = range(2 if block.stride % (2 * plan.lanes) == 0 else 1)

@@ -78,7 +78,9 @@ def path_layout(paths: Sequence[Path], targets: Channels, lanes: int) -> Layout:
     )
 
 
-def spread(matrix: torch.Tensor, rows: torch.Tensor, n_rows: int, columns: torch.Tensor, n_columns: int) -> torch.Tensor:
+def spread(
+    matrix: torch.Tensor, rows: torch.Tensor, n_rows: int, columns: torch.Tensor, n_columns: int
+) -> torch.Tensor:
     """The matrix (..., u, w) with its rows and columns at their places in (..., n_rows, n_columns), zeros elsewhere."""
     out = matrix.new_zeros((*matrix.shape[:-2], n_rows, n_columns))
     out[..., rows[:, None], columns] = matrix
