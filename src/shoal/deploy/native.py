@@ -1,4 +1,4 @@
-"""The native kernel of a model: how fine its tables must be, and libraries for every instruction set of this machine type.
+"""The native kernel of a model: how fine its tables must be, and libraries for all instruction sets of this machine.
 
 N atoms.
 """
@@ -87,7 +87,7 @@ def _tabulated(potential: LearnedPotential, pieces: int) -> LearnedPotential:
     model = cast(NequIP, copy.deepcopy(potential.model))
     basis = model.basis
     for layer in model.layers:
-        layer.convolution.radial = TabulatedRadial(layer.convolution.radial, basis, pieces)  # type: ignore[union-attr]
+        layer.convolution.radial = TabulatedRadial(layer.convolution.radial, basis, pieces)  # type: ignore
     model.basis = Shares()  # type: ignore[assignment]
     copied.model = model
     return copied

@@ -29,7 +29,8 @@ def verify(
 ) -> dict[str, float]:
     """Largest differences of a compiled file to its eager model, in its own dtype and in float64.
 
-    `allowed`: a difference that is meant to be there. Batches: every structure alone, two together, all together, many, one atom alone (no edges). `atom_types` (N,).
+    Batches: every structure alone, two together, all together, many, one atom alone (no edges). `atom_types` (N,).
+    `allowed`: a difference that is meant to be there.
     Keys: energy (eV/atom), atomic_energy (eV), both without the isolated atoms, forces (eV/A), virial (eV) and
     stress (eV/A^3, of systems with a volume) against the same dtype, the same with `_float64`.
     Raises CompileError naming the quantity and the batch when a difference exceeds its tolerance or is NaN.

@@ -1,4 +1,4 @@
-"""Native kernels in model files: libraries for several instruction sets, the numbers they read, where they came from."""
+"""Native kernels in model files: libraries for several instruction sets, their numbers, where they came from."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from shoal.architectures import NequIP
 from shoal.contract import Capabilities
 from shoal.errors import InputError, UnsupportedRequestError
 from shoal.neighbors import NeighborList
@@ -55,10 +56,8 @@ class NativePotential(Potential):
         return evaluate(self._kernel, state, neighbors, atom_types, energy_weights)
 
 
-def checked_architecture(potential: LearnedPotential):  # type: ignore[no-untyped-def]
+def checked_architecture(potential: LearnedPotential) -> NequIP:
     """The model of a potential, if there is a kernel for it. Raises UnsupportedRequestError."""
-    from shoal.architectures import NequIP
-
     if not isinstance(potential.model, NequIP):
         raise UnsupportedRequestError(
             f"there is no native kernel for the architecture {potential.spec.name}; take kernel inductor"

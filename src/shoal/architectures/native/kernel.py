@@ -14,9 +14,9 @@ Outputs = dict[str, torch.Tensor]
 
 _COUNTS = ("n_atoms", "n_systems", "n_edges", "threads", "gradients")
 _TENSORS = (
-    "positions cell offsets neighbor shifts types system energy_weights weights atomic_energy energy forces virial "
-    "stress workspace"
-).split()
+    *("positions", "cell", "offsets", "neighbor", "shifts", "types", "system", "energy_weights", "weights"),
+    *("atomic_energy", "energy", "forces", "virial", "stress", "workspace"),
+)
 
 
 class _Call(ctypes.Structure):
@@ -31,7 +31,7 @@ class Kernel:
         self._evaluate = library.evaluate
         self._evaluate.restype = ctypes.c_int64
         self._bytes: Callable[..., int] = library.workspace_bytes
-        self._bytes.restype = ctypes.c_int64  # type: ignore[attr-defined]
+        self._bytes.restype = ctypes.c_int64
         self._idle: list[torch.Tensor] = []
 
     def __call__(

@@ -7,12 +7,12 @@ from typing import cast
 
 import torch
 
-from shoal.architectures.nequip import InteractionLayer, NequIP, NequIPConfig
-from shoal.nn.tabulated import spline_table
 from shoal.architectures.native.weights import Weights
+from shoal.architectures.nequip import InteractionLayer, NequIP, NequIPConfig
 from shoal.nn import SCALAR, Channels, Features, Gate
 from shoal.nn.convolution.native.emit import ConvolutionPlan
 from shoal.nn.convolution.native.layout import Layout, lanes, spread
+from shoal.nn.tabulated import spline_table
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,6 @@ from shoal.architectures.native.nodes import (
 from shoal.architectures.native.plan import LayerPlan, ModelPlan
 from shoal.native import shipped
 from shoal.nn.convolution.native.emit import emit_convolution, emit_harmonics
-from shoal.nn.convolution.native.polynomial import number
 
 BLOCK = 6
 """Atoms of a block: rows of a matrix product that share the loads of its matrix."""
@@ -280,7 +279,8 @@ def _normed(plan: ModelPlan, layer: LayerPlan, x: str) -> list[str]:
     return [
         "    for (int a = 0; a < atoms; ++a)",
         f"      for (int k = 0; k < {size}; k += LANES)",
-        f"        store({x} + a * {size} + k, load({x} + a * {size} + k) * W[{plan.places[f'norm_{layer.n}']} + types[a]]);",
+        f"        store({x} + a * {size} + k, "
+        f"load({x} + a * {size} + k) * W[{plan.places[f'norm_{layer.n}']} + types[a]]);",
     ]
 
 

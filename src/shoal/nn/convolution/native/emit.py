@@ -1,8 +1,8 @@
 """The convolution of one layer as C++: summed over the neighbours of a centre, and its derivatives.
 
 A path's coupling with the harmonics of an edge is a small matrix t[a, c], made once for each edge and used for all
-channels; what is summed stays in registers. `Layer::forward` sums over a centre's neighbours. `Layer::backward` takes the
-same edges from their other end: with the list symmetric, the gradient in the features of an atom gathers from its
+channels; what is summed stays in registers. `Layer::forward` sums over a centre's neighbours. `Layer::backward` takes
+the same edges from their other end: with the list symmetric, the gradient in the features of an atom gathers from its
 neighbours, so nothing is scattered. `Layer::local` takes them from this end and gives derivatives by the edge alone.
 """
 
@@ -60,9 +60,8 @@ class ConvolutionPlan:
         """Nonzero sqrt(2l + 1) w3j by components of source, harmonic and target."""
         path = self.paths[n]
         values = sqrt(path.target.dim) * wigner_3j(path.source.l, path.l, path.target.l)
-        return {
-            index: float(values[index]) for index in product(*map(range, values.shape)) if abs(values[index]) > 1e-9
-        }
+        places = product(range(path.source.dim), range(2 * path.l + 1), range(path.target.dim))
+        return {place: float(values[place]) for place in places if abs(values[place]) > 1e-9}
 
     @cached_property
     def angles(self) -> dict[tuple[int, int, int], tuple[int, dict[int, float]]]:
@@ -100,8 +99,8 @@ def emit_harmonics(l_max: int) -> str:
         "    (void)x, (void)y, (void)z;",
         "  }",
         "}",
-        "static void direction_gradient(int n, size_t ld, const real* ux, const real* uy, const real* uz, const real* G,",
-        "                               real* gx, real* gy, real* gz) {",
+        "static void direction_gradient(int n, size_t ld, const real* ux, const real* uy, const real* uz,",
+        "                               const real* G, real* gx, real* gy, real* gz) {",
         "  for (int e = 0; e < n; e += LANES) {",
         "    const vec x = load(ux + e), y = load(uy + e), z = load(uz + e);",
         "    vec sx = {}, sy = {}, sz = {};",
@@ -185,7 +184,8 @@ def _forward(plan: ConvolutionPlan) -> list[str]:
     lines = [
         "  // sums over the n edges of a centre; x: features of each neighbour",
         "  template <class Radial>",
-        "  static void forward(int n, size_t ld, const real* const* x, const Radial& radial, const real* T, real* sums) {",
+        "  static void forward(int n, size_t ld, const real* const* x, const Radial& radial, const real* T,",
+        "                      real* sums) {",
     ]
     for group in _groups(plan, range(len(plan.paths))):
         outputs = {(n, c): k for k, (n, c) in enumerate((n, c) for n in group for c in range(plan.paths[n].target.dim))}
@@ -225,8 +225,8 @@ def _backward(plan: ConvolutionPlan) -> list[str]:
         "  // the n edges that start at an atom, from its own features x and the gradients D of its neighbours' sums:",
         "  // gradient dx of its features, and by edge G[0] in the radial coordinate, G[b] in the harmonics",
         "  template <class Radial>",
-        "  static void backward(int n, size_t ld, const real* x, const real* const* D, const Radial& radial, const real* T,",
-        "                       real* dx, real* G) {",
+        "  static void backward(int n, size_t ld, const real* x, const real* const* D, const Radial& radial,",
+        "                       const real* T, real* dx, real* G) {",
         "    for (int b = 0; b < HARMONICS; ++b) std::memset(G + b * ld, 0, sizeof(real) * n);",
     ]
     for source, block in plan.x.blocks.items():
@@ -260,11 +260,11 @@ def _local(plan: ConvolutionPlan) -> list[str]:
     touched = _touched(plan, numbers)
     rows = {b for b, _ in touched}
     lines = [
-        "  // the n edges of a centre, from the features of its neighbours and the gradient D of its sums: by edge G[0] in",
-        "  // the radial coordinate, G[b] in the harmonics; the sources are scalars",
+        "  // the n edges of a centre, from the features of its neighbours and the gradient D of its sums: by edge",
+        "  // G[0] in the radial coordinate, G[b] in the harmonics; the sources are scalars",
         "  template <class Radial>",
-        "  static void local(int n, size_t ld, const real* const* x, const real* D, const Radial& radial, const real* T,",
-        "                    real* G) {",
+        "  static void local(int n, size_t ld, const real* const* x, const real* D, const Radial& radial,",
+        "                    const real* T, real* G) {",
         *(f"    std::memset(G + {b} * ld, 0, sizeof(real) * n);" for b in range(plan.n_harmonics) if b not in rows),
         "    for (int e = 0; e < n; ++e) {",
         "      const real* t = T + e;",
