@@ -5,6 +5,7 @@ N atoms, S systems.
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -12,15 +13,26 @@ import torch
 
 from shoal.architectures import NequIP
 from shoal.contract import Capabilities
-from shoal.errors import InputError, UnsupportedRequestError
+from shoal.errors import UnsupportedRequestError
 from shoal.neighbors import NeighborList
-from shoal.potentials._native import FILE_SUPPORT
+from shoal.potentials._native import FILE_SUPPORT, Forms, checked
 from shoal.potentials.base import Potential
 from shoal.potentials.learned import LearnedPotential
 from shoal.state import SimState
 
 if TYPE_CHECKING:
     from shoal.architectures.native import Kernel
+
+FORMS: Forms = {
+    "positions": (torch.float64, 2),
+    "cell": (torch.float64, 3),
+    "offsets": (torch.int64, 1),
+    "edge_index": (torch.int64, 2),
+    "edge_cell_shift": (torch.int64, 2),
+    "atom_types": (torch.int64, 1),
+    "system_index": (torch.int64, 1),
+    "energy_weights": (torch.float64, 1),
+}
 
 
 class NativePotential(Potential):
@@ -73,15 +85,18 @@ def evaluate(
     energy_weights: torch.Tensor | None,
 ) -> dict[str, torch.Tensor]:
     """What `Potential.compute` gives, by a kernel; pairs beyond the cutoff are skipped."""
-    if state.positions.device.type != "cpu":
-        raise InputError(f"native kernels run on the CPU, the state is on {state.positions.device}")
-    return kernel(
-        state.positions.detach().contiguous(),
-        state.cell.detach().contiguous(),
-        neighbors.offsets,
-        neighbors.edge_index[1].contiguous(),
-        neighbors.shifts.contiguous(),
-        atom_types.contiguous(),
-        state.system_index.contiguous(),
-        None if energy_weights is None else energy_weights.detach().to(torch.float64).contiguous(),
-    )
+    given = {
+        "positions": state.positions,
+        "cell": state.cell,
+        "offsets": neighbors.offsets,
+        "edge_index": neighbors.edge_index,
+        "edge_cell_shift": neighbors.shifts,
+        "atom_types": atom_types,
+        "system_index": state.system_index,
+    }
+    if energy_weights is not None:
+        given["energy_weights"] = energy_weights
+    positions, cell, offsets, edge_index, *rest = checked(given, FORMS, torch.device("cpu"))
+    if os.environ.get("SHOAL_DEBUG") == "1":
+        _ = neighbors.reverse  # refuses a list that is one-sided
+    return kernel(positions, cell, offsets, edge_index[1], *rest)

@@ -28,6 +28,8 @@ class Kernel:
 
     def __init__(self, library: ctypes.CDLL, weights: torch.Tensor) -> None:
         self.weights = weights
+        library.types.restype = ctypes.c_int64
+        self.n_types: int = library.types()
         self._evaluate = library.evaluate
         self._evaluate.restype = ctypes.c_int64
         self._bytes: Callable[..., int] = library.workspace_bytes
@@ -68,11 +70,10 @@ class Kernel:
         )
         refused = self._evaluate(ctypes.byref(call))
         self._idle.append(workspace)
+        if refused == 1:
+            raise InputError(f"atom types must lie in 0..{self.n_types - 1}")
         if refused:
-            raise InputError(
-                "atom types, neighbours or system indices are out of range: the neighbour list or the types are not "
-                "those of this state and model"
-            )
+            raise InputError("neighbours or systems are out of range: the neighbour list is not that of the state")
         found = {"atomic_energy": atomic, "energy": energy}
         if gradients:
             found |= {

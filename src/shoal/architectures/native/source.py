@@ -373,10 +373,12 @@ EXPORT int64_t workspace_bytes(int64_t n_atoms, const int64_t* offsets, int64_t 
   return int64_t(arena.used) + 256;
 }}
 
-// 0, or 1 for indices that are out of range
+EXPORT int64_t types() {{ return TYPES; }}
+
+// 0, or what out_of_range says
 EXPORT int64_t evaluate(const Call* call) {{
   const Call& c = *call;
-  if (!in_range(c, TYPES)) return 1;
+  if (const int refused = out_of_range(c, TYPES)) return refused;
   Arena arena((char*)((size_t(c.workspace) + 63) & ~size_t(63)));
   const int wanted = int(c.threads), most = most_neighbors(c.n_atoms, c.offsets);
   Memory m(arena, c.n_atoms, c.offsets[c.n_atoms], wanted);

@@ -26,16 +26,16 @@ struct Arena {
   }
 };
 
-// Whether what indexes memory stays within it.
-static bool in_range(const Call& c, int64_t types) {
-  if (c.offsets[0] != 0 || c.offsets[c.n_atoms] != c.n_edges) return false;
-  for (int64_t p = 0; p < c.n_atoms; ++p)
-    if (c.offsets[p] > c.offsets[p + 1] || uint64_t(c.types[p]) >= uint64_t(types) ||
-        uint64_t(c.system[p]) >= uint64_t(c.n_systems))
-      return false;
-  for (int64_t e = 0; e < c.n_edges; ++e)
-    if (uint64_t(c.neighbor[e]) >= uint64_t(c.n_atoms)) return false;
-  return true;
+// What indexes memory must stay within it: 0 if it does, 1 if types do not, 2 if others do not.
+static int out_of_range(const Call& c, int64_t types) {
+  if (c.offsets[0] != 0 || c.offsets[c.n_atoms] != c.n_edges) return 2;
+  bool wrong = false;
+  for (int64_t p = 0; p < c.n_atoms; ++p) {
+    if (uint64_t(c.types[p]) >= uint64_t(types)) return 1;
+    wrong |= c.offsets[p] > c.offsets[p + 1] || uint64_t(c.system[p]) >= uint64_t(c.n_systems);
+  }
+  for (int64_t e = 0; e < c.n_edges; ++e) wrong |= uint64_t(c.neighbor[e]) >= uint64_t(c.n_atoms);
+  return wrong ? 2 : 0;
 }
 
 static int most_neighbors(int64_t n_atoms, const int64_t* offsets) {
