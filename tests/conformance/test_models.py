@@ -11,6 +11,7 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from tests.conformance.faulty_labels import of_its_own
 from tests.potentials.nequip_standin import write_torchscript
 
 import shoal
@@ -162,7 +163,13 @@ def test_variants_pass_with_all_that_they_give() -> None:
     assert report["labels"].verdict is Verdict.PASS
 
 
-def test_quantities_of_a_models_own_are_its_own_business() -> None:
+def test_a_quantity_of_a_models_own_is_judged_by_the_layout_it_brings() -> None:
+    report = check(of_its_own(lambda block, request: block)(), fast=True, strict=True)
+    sound(report)
+    assert report["labels"].verdict is Verdict.PASS
+
+
+def test_quantities_of_a_models_own_without_a_layout_are_its_own_business() -> None:
     class Custom(LennardJones):
         @property
         def capabilities(self):  # type: ignore[no-untyped-def]
