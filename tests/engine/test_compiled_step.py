@@ -77,7 +77,7 @@ def test_dynamics(integrator: Integrator, count_compilations: list[int]) -> None
 
 @pytest.mark.usefixtures("two_threads")
 def test_on_two_threads() -> None:
-    compiled, eager = (run(12, 10, LANGEVIN, compile) for compile in (True, False))
+    compiled, eager = (run(12, 2, LANGEVIN, compile) for compile in (True, False))
     assert largest_difference(positions_by_id(compiled), positions_by_id(eager)) < 1e-12
 
 
