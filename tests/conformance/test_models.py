@@ -23,6 +23,7 @@ from shoal.io import atoms_to_state
 from shoal.potentials import Committee, LearnedPotential, LennardJones, StillingerWeber, Sum, Variants
 
 ARGON = {"Ar": (0.0104, 3.4), "Kr": (0.014, 3.65)}
+SMOOTHNESS = [one for one in CHECKS if one.name == "smoothness"]
 
 
 def verdicts(report: Report, verdict: Verdict) -> set[str]:
@@ -42,7 +43,7 @@ def test_a_switched_lennard_jones_passes_everything() -> None:
     assert [finding.number for finding in report] == list(range(1, 28))
 
 
-@pytest.mark.parametrize("truncation", ["none", "shift"])
+@pytest.mark.parametrize("truncation", ["none", pytest.param("shift", marks=pytest.mark.slow)])
 def test_a_lennard_jones_that_is_cut_off_has_declared_it(truncation: str) -> None:
     report = check(LennardJones(ARGON, 8.5, truncation), fast=True)  # type: ignore[arg-type]
     sound(report, "smoothness")
@@ -51,7 +52,7 @@ def test_a_lennard_jones_that_is_cut_off_has_declared_it(truncation: str) -> Non
 
 def test_the_jump_that_is_measured_is_the_jump_there_is() -> None:
     epsilon, sigma, cutoff = 0.5, 2.3, 5.6
-    finding = check(LennardJones({"Ar": (epsilon, sigma)}, cutoff, "none"))["smoothness"]
+    finding = check(LennardJones({"Ar": (epsilon, sigma)}, cutoff, "none"), checks=SMOOTHNESS)["smoothness"]
     x = (sigma / cutoff) ** 6
     slope = 24 * epsilon / cutoff * (2 * x * x - x)
     assert finding.verdict is Verdict.DECLARED
@@ -281,7 +282,8 @@ def test_a_missing_file_is_an_error() -> None:
 
 
 def test_the_fixture_passes_sound_models_and_tells_of_others(conforms: Callable[..., Report]) -> None:  # noqa: F811
-    assert conforms(StillingerWeber(), fast=True).passed
+    gradients = CHECKS[5:7]
+    assert conforms(StillingerWeber(), checks=gradients, fast=True).passed
 
     class Wrong(StillingerWeber):
         def compute(self, *arguments, **more):  # type: ignore[no-untyped-def]
@@ -289,7 +291,7 @@ def test_the_fixture_passes_sound_models_and_tells_of_others(conforms: Callable[
             return {**values, "forces": 2 * values["forces"]}
 
     with pytest.raises(pytest.fail.Exception, match="positions gradient: .*, allowed are 1e-06. Relaxations end"):
-        conforms(Wrong(), fast=True)
+        conforms(Wrong(), checks=gradients, fast=True)
 
 
 def test_a_compiled_file_that_breaks_the_contract_is_not_written(
