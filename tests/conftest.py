@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,20 @@ from shoal.deploy.compile import MODES
 from shoal.files import ArchitectureSpec
 from shoal.io import atoms_to_state
 from shoal.potentials import LearnedPotential
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """Tensors this small are slower on two threads, and manifold so on a busy machine."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """For what threads matter to."""
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
 
 
 def rattled(atoms: Atoms, seed: int, amplitude: float = 0.1) -> Atoms:

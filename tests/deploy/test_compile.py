@@ -66,6 +66,16 @@ def test_compiled_equals_eager_in_float64(case: str, compiled_water: Path, water
         torch.testing.assert_close(got[name], want[name], rtol=0, atol=1e-10, equal_nan=True)
 
 
+@pytest.mark.usefixtures("two_threads")
+def test_two_threads_give_the_numbers_of_one(compiled_water: Path) -> None:
+    structures, calculator = water_structures()["large batch"], BatchCalculator.from_compiled_model(compiled_water)
+    on_two = evaluate(calculator, structures)
+    torch.set_num_threads(1)
+    on_one = evaluate(calculator, structures)
+    for name in ALL:
+        torch.testing.assert_close(on_two[name], on_one[name], rtol=0, atol=1e-11, equal_nan=True)
+
+
 def test_isolated_atom_has_its_shift_and_no_force(compiled_water: Path) -> None:
     results = evaluate(BatchCalculator.from_compiled_model(compiled_water), [Atoms("O"), Atoms("H")])
     assert results["energy"].tolist() == pytest.approx([-5.5, -4.0], abs=1e-12)

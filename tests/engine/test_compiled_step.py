@@ -75,6 +75,12 @@ def test_dynamics(integrator: Integrator, count_compilations: list[int]) -> None
     assert len(count_compilations) == 1
 
 
+@pytest.mark.usefixtures("two_threads")
+def test_on_two_threads() -> None:
+    compiled, eager = (run(12, 2, LANGEVIN, compile) for compile in (True, False))
+    assert largest_difference(positions_by_id(compiled), positions_by_id(eager)) < 1e-12
+
+
 def test_a_list_that_grows_too_short_within_a_step_is_renewed() -> None:
     compiled = run(6, 30, NVE(), True, skin=0.01)
     eager = run(6, 30, NVE(), False, skin=3.0)

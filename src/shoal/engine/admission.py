@@ -101,13 +101,28 @@ def admit(
     )
 
 
-def n_systems_of(structures: object) -> int | None:
-    """How many systems an input holds, where that can be said without reading files or using up an iterator."""
-    if isinstance(structures, SimState):
-        return len(structures)
-    if isinstance(structures, list | tuple) and not any(isinstance(item, str | Path) for item in structures):
-        return len(structures)
-    return None
+def n_systems_of(
+    structures: object, n_structures: int | None = None, system_ids: Sequence[int] | None = None
+) -> int | None:
+    """How many systems an input holds, where that can be said without reading files or using up an iterator.
+
+    `n_structures`: as the caller counted them. Raises InputError if `system_ids` are not as many.
+    """
+    if isinstance(structures, SimState) or (
+        isinstance(structures, list | tuple) and not any(isinstance(item, str | Path) for item in structures)
+    ):
+        n_structures = len(structures)
+    if n_structures is not None and system_ids is not None and len(system_ids) != n_structures:
+        raise InputError(f"{len(system_ids)} system_ids for {n_structures} structures")
+    return n_structures
+
+
+def check_counts(steps: str, n_steps: int, every: int, max_atoms: int, skin: float) -> None:
+    """Refuse counts and a skin that no run can have; `steps`: what the verb calls its steps. Raises InputError."""
+    if n_steps < 0 or every < 1 or max_atoms < 1 or not skin > 0:
+        raise InputError(
+            f"need {steps} >= 0, every >= 1, max_atoms >= 1, skin > 0; got {n_steps}, {every}, {max_atoms}, {skin}"
+        )
 
 
 def check_lengths(n_systems: int | None, **values: object) -> None:

@@ -17,7 +17,7 @@ import torch
 
 from shoal.constraints import Constraint
 from shoal.dynamics.parameters import positive
-from shoal.engine.admission import Admitted, Errors, Member, admit, check_lengths, n_systems_of
+from shoal.engine.admission import Admitted, Errors, Member, admit, check_counts, check_lengths, n_systems_of
 from shoal.engine.calculator import BatchCalculator
 from shoal.engine.finished import finished, open_run
 from shoal.engine.intake import Batch, batches
@@ -70,6 +70,7 @@ def relax(
     out: str | Path | None = None,
     overwrite: bool = False,
     progress: bool = True,
+    n_structures: int | None = None,
 ) -> RunResults:
     """Relax structures, atoms alone or with their cells; each goes as if it were alone.
 
@@ -82,7 +83,8 @@ def relax(
     `compile`: True, False, or "auto": where it pays; only sums of pair potentials are compiled.
     `skin` A: how far the neighbour list reaches beyond the cutoff. `max_atoms`: atoms resident at the same time; what
     is done leaves, and the next takes its place. `limits`: beyond them a system counts as exploded.
-    `out`: an .xyz file, to which each structure is appended when it is done.
+    `out`: an .xyz file, to which each structure is appended when it is done. `n_structures`: how many there are, where
+    they come as files or an iterator, so that the progress bar tells the time left.
 
     Ends are converged, max_steps, non_finite or exploded (at the last good frame), stopped; and with
     errors="status" invalid_input and unsupported.
@@ -90,10 +92,7 @@ def relax(
     Raises InputError for unusable structures and arguments, UnsupportedSpeciesError, UnsupportedRequestError,
     ModelFileError, and CompileError with compile=True.
     """
-    if max_steps < 0 or every < 1 or max_atoms < 1 or not skin > 0:
-        raise InputError(
-            f"need max_steps >= 0, every >= 1, max_atoms >= 1, skin > 0; got {max_steps}, {every}, {max_atoms}, {skin}"
-        )
+    check_counts("max_steps", max_steps, every, max_atoms, skin)
     method = FIRE() if optimizer is None else optimizer
     if not isinstance(method, Optimizer):
         raise InputError(f"optimizer must be one of shoal.relaxation, such as FIRE(), got {method!r}")
@@ -102,7 +101,7 @@ def relax(
     calculator = BatchCalculator.of(
         potential, device=device, chemical_species_to_atom_type_map=chemical_species_to_atom_type_map
     )
-    n_systems = n_systems_of(structures)
+    n_systems = n_systems_of(structures, n_structures, system_ids)
     check_lengths(n_systems, fmax=fmax, stress_max=stress_max, pressure=getattr(method.cell, "pressure", 0.0))
     if stress_max is not None and not method.moves_cell:
         raise InputError('stress_max needs a cell that moves: cell="unit" or "frechet"')
@@ -243,8 +242,8 @@ class _Relaxation:
         )
         virial = values.get("virial", torch.full_like(state.cell, float("nan")))
         start = RelaxState(state.positions, state.cell, values["energy"], values["forces"], virial)
-        most = inf if self.stress_max is None else self.stress_max
-        goal = Goal(positive("fmax", self.fmax, systems), systems.pick(most))
+        most = systems.pick(inf) if self.stress_max is None else positive("stress_max", self.stress_max, systems)
+        goal = Goal(positive("fmax", self.fmax, systems), most)
         return Arrivals(state, systems, self.method.init(systems, start), goal)
 
     def _arrived(self) -> torch.Tensor:

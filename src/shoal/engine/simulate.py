@@ -19,7 +19,7 @@ from shoal.constraints import Constraint, hold_velocities
 from shoal.dynamics import Integrator, Langevin, MDState, maxwell_boltzmann
 from shoal.dynamics.base import PerSystem
 from shoal.dynamics.parameters import not_negative, positive
-from shoal.engine.admission import Admitted, Errors, admit, check_lengths, n_systems_of
+from shoal.engine.admission import Admitted, Errors, admit, check_counts, check_lengths, n_systems_of
 from shoal.engine.calculator import BatchCalculator
 from shoal.engine.finished import finished, open_run
 from shoal.engine.intake import batches
@@ -67,6 +67,7 @@ def simulate(
     out: str | Path | None = None,
     overwrite: bool = False,
     progress: bool = True,
+    n_structures: int | None = None,
 ) -> RunResults:
     """Move structures by molecular dynamics; each runs as if it were alone.
 
@@ -79,7 +80,8 @@ def simulate(
     `on_step` is called at the start and then `every` so many steps with a `DynamicsSnapshot` of the batch.
     `compile`: True, False, or "auto": where it pays; only sums of pair potentials are compiled.
     `skin` A: how far the neighbour list reaches beyond the cutoff. `max_atoms`: atoms that run at the same time.
-    `limits`: beyond them a system counts as exploded. `out`: an .xyz file for the last frames.
+    `limits`: beyond them a system counts as exploded. `out`: an .xyz file for the last frames. `n_structures`: how many
+    there are, where they come as files or an iterator, so that the progress bar tells the time left.
 
     A system that goes wrong is frozen at its last good frame with the status non_finite or exploded; the others go on.
     Run on from `results.state` to continue: velocities, steps and the thermostat's memory are in it.
@@ -90,10 +92,7 @@ def simulate(
     method = Langevin() if integrator is None else integrator
     if not isinstance(method, Integrator):
         raise InputError(f"integrator must be one of shoal.dynamics, such as Langevin(temperature=300), got {method!r}")
-    if n_steps < 0 or every < 1 or max_atoms < 1:
-        raise InputError(f"need n_steps >= 0, every >= 1, max_atoms >= 1; got {n_steps}, {every}, {max_atoms}")
-    if not skin > 0:
-        raise InputError(f"skin must be positive, got {skin}")
+    check_counts("n_steps", n_steps, every, max_atoms, skin)
     calculator = BatchCalculator.of(
         potential, device=device, chemical_species_to_atom_type_map=chemical_species_to_atom_type_map
     )
@@ -101,7 +100,7 @@ def simulate(
     seed = new_seed() if seed is None else seed
     stepping: Stepping[MDState] = Stepping(method, calculator, limits, compile, n_steps)
     counts, start = Counts(), time.perf_counter()
-    total = n_systems_of(structures)
+    total = n_systems_of(structures, n_structures, system_ids)
     own = {f.name: getattr(method, f.name) for f in fields(method)}  # type: ignore[arg-type]
     check_lengths(total, timestep=timestep, temperature=temperature, **{f"integrator.{k}": v for k, v in own.items()})
     states: dict[int, SimState] = {}

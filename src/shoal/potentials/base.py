@@ -15,7 +15,6 @@ from torch import nn
 from shoal.contract import (
     DEFAULT_OUTPUTS,
     QUANTITIES,
-    STANDARD,
     Capabilities,
     OutputRequest,
     check_outputs,
@@ -120,9 +119,10 @@ class Potential(nn.Module, ABC):
     ) -> dict[str, TensorMap]:
         """The requested quantities with their labels, as real metatensor TensorMaps.
 
-        `requests`: names of `shoal.contract.STANDARD` or variants such as `energy/<name>`. `selected_atoms`: Labels
-        "system" and "atom"; only these count, in their order. `neighbors` and `atom_types` (N,) are made where they
-        are not given. Values of eager potentials carry the caller's graph in positions, cell and parameters, twice
+        `requests`: names of `shoal.contract.STANDARD`, variants such as `energy/<name>`, or those for which the
+        capabilities bring a layout, `domain::name`. `selected_atoms`: Labels "system" and "atom"; only these count, in
+        their order. `neighbors` and `atom_types` (N,) are made where they are not given. Values of eager potentials
+        carry the caller's graph in positions, cell and parameters, twice
         differentiable; explicit gradients are numbers. Energies and heat fluxes are float64, the others of the
         state's dtype. Raises UnsupportedRequestError, UnsupportedSpeciesError, and InputError.
         """
@@ -159,14 +159,14 @@ class Potential(nn.Module, ABC):
         )
 
     def values(self, name: str, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor) -> torch.Tensor:
-        """A quantity of `shoal.contract.STANDARD` that is no energy, its rows those of atoms where it can have them.
+        """A labelled quantity that is no energy, its rows those of atoms where it can have them.
 
         Shape (rows, *components, P), as `compute` returns it or without the last axis.
         """
         if name == "heat_flux":
             return heat_flux(self, state, neighbors, atom_types)[..., None]
         values = self.compute(state, neighbors, atom_types)[name]
-        return values[..., None] if values.dim() == 1 + len(STANDARD[name].components) else values
+        return values[..., None] if values.dim() == 1 + len(self.capabilities.row(name).components) else values
 
     def potential_heat_flux(self, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor) -> torch.Tensor:
         """sum_ij (r_i - r_j) (dE_i/dr_j . v_j), (S, 3) eV A/fs."""
