@@ -170,7 +170,7 @@ class Loop(Generic[State]):
     def _advance(self) -> tuple[State, torch.Tensor, torch.Tensor]:
         if self._compiled is not None:
             assert self._listed is not None
-            return self._compiled(self.frame, self.systems, self.active, self._listed, self.goal)
+            return self._compiled(self.frame, self.systems, self.active, self._listed, self.goal, self.evaluate)
         return advance(
             self.mover,
             self.frame,
@@ -214,7 +214,7 @@ class Loop(Generic[State]):
     def _use(self, neighbors: NeighborList) -> None:
         # the very tensors of the state, by which potentials recognise the list as its own
         self.neighbors = replace(neighbors, system_index=self.state.system_index, pbc=self.state.pbc)
-        self._listed = None if self._terms is None else Listed.of(self.neighbors, self.types)
+        self._listed = Listed.of(self.neighbors, self.types, with_pairs=self._terms is not None)
         self.n_rebuilds += 1
 
     def _judge(self, new: State, old: State, trusted: torch.Tensor) -> torch.Tensor:
