@@ -19,7 +19,7 @@ from shoal.constraints import Constraint, hold_velocities
 from shoal.dynamics import Integrator, Langevin, MDState, maxwell_boltzmann
 from shoal.dynamics.base import PerSystem
 from shoal.dynamics.parameters import not_negative, positive
-from shoal.engine.admission import Admitted, Errors, admit, check_lengths, n_systems_of
+from shoal.engine.admission import Admitted, Errors, admit, check_lengths, n_rounds, n_systems_of
 from shoal.engine.calculator import BatchCalculator
 from shoal.engine.finished import finished, open_run
 from shoal.engine.intake import batches
@@ -77,7 +77,7 @@ def simulate(
     `seed`: 0 to 2**64 - 1, by default one from the operating system, which the results tell. All random numbers follow
     from it, the system's id and the step. `constraints`: of `shoal.constraints`, besides those the structures carry.
     `on_step` is called at the start and then `every` so many steps with a `DynamicsSnapshot` of the batch.
-    `compile`: True, False, or "auto": where it pays; only sums of pair potentials are compiled.
+    `compile`: True, False, or "auto": where it pays; a sum of pair potentials is compiled with the step.
     `skin` A: how far the neighbour list reaches beyond the cutoff. `max_atoms`: atoms that run at the same time.
     `limits`: beyond them a system counts as exploded. `out`: an .xyz file for the last frames.
 
@@ -99,7 +99,9 @@ def simulate(
     )
     limits = limits or Limits()
     seed = new_seed() if seed is None else seed
-    stepping: Stepping[MDState] = Stepping(method, calculator, limits, compile, n_steps)
+    stepping: Stepping[MDState] = Stepping(
+        method, calculator, limits, compile, n_rounds(structures, max_atoms) * n_steps
+    )
     counts, start = Counts(), time.perf_counter()
     total = n_systems_of(structures)
     own = {f.name: getattr(method, f.name) for f in fields(method)}  # type: ignore[arg-type]
