@@ -91,7 +91,7 @@ class Rows:
 
 
 @cache
-def _names(kind: type[Rows]) -> tuple[str, ...]:
+def _names(kind: Any) -> tuple[str, ...]:
     """Of the fields; asked for at every step."""
     return tuple(f.name for f in fields(kind))
 

@@ -24,7 +24,7 @@ from shoal.engine.intake import Batch, batches
 from shoal.engine.loop import Loop
 from shoal.engine.outcome import Counts, SystemResult
 from shoal.engine.run_progress import RunProgress, run_progress
-from shoal.engine.run_results import RunInfo, RunResults, states_by_id
+from shoal.engine.run_results import RunInfo, RunResults
 from shoal.engine.sinks import Sink
 from shoal.engine.snapshot import RelaxationSnapshot
 from shoal.engine.step import Goal, Limits
@@ -34,7 +34,7 @@ from shoal.motion import PerSystem, Systems
 from shoal.potentials import Potential
 from shoal.relaxation import FIRE, CellFilter, Optimizer, RelaxState, cell_filter
 from shoal.relaxation.state import DeformedState
-from shoal.state import SimState, concatenate
+from shoal.state import SimState, concatenate, select
 from shoal.status import Status
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class _Relaxation:
     members: list[Member] = field(default_factory=list)
     places: dict[int, int] = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)
-    states: dict[int, SimState] = field(default_factory=dict)
+    states: list[SimState] = field(default_factory=list)
     n_rebuilds: int = 0
     atom_steps: int = 0
 
@@ -255,8 +255,8 @@ class _Relaxation:
         ended = (~loop.active).nonzero()[:, 0].tolist()
         final = loop.moved_state()
         results = finished(loop, self.members, final, Status.CONVERGED, ended)
-        if self.sink.path is None:
-            self.states.update(states_by_id(final, ended))
+        if self.sink.path is None and ended:
+            self.states.append(select(final, ended))
         self._write(results, bar)
         self.n_rebuilds, self.atom_steps = loop.n_rebuilds, loop.atom_steps
         return loop.active.nonzero()[:, 0]

@@ -26,7 +26,7 @@ from shoal.engine.intake import batches
 from shoal.engine.loop import Loop
 from shoal.engine.outcome import Counts, SystemResult
 from shoal.engine.run_progress import RunProgress, run_progress
-from shoal.engine.run_results import RunInfo, RunResults, states_by_id
+from shoal.engine.run_results import RunInfo, RunResults
 from shoal.engine.snapshot import DynamicsSnapshot
 from shoal.engine.step import Limits
 from shoal.engine.stepping import Compile, Stepping
@@ -106,7 +106,7 @@ def simulate(
     total = n_systems_of(structures)
     own = {f.name: getattr(method, f.name) for f in fields(method)}  # type: ignore[arg-type]
     check_lengths(total, timestep=timestep, temperature=temperature, **{f"integrator.{k}": v for k, v in own.items()})
-    states: dict[int, SimState] = {}
+    states: list[SimState] = []
     n_rebuilds, atom_steps, place = 0, 0, 0
     sink = open_run(out, overwrite=overwrite)
     with sink, run_progress(total, n_steps) if progress else nullcontext() as bar:
@@ -124,7 +124,7 @@ def simulate(
                 n_rebuilds += run.n_rebuilds
                 atom_steps += run.atom_steps
                 if out is None:
-                    states.update(states_by_id(final))
+                    states.append(final)
             order = {system_id: k for k, system_id in enumerate(batch.ids)}
             results.sort(key=lambda result: order[result.system_id])
             sink.write(results)
