@@ -52,7 +52,8 @@ class Rows:
 
     def leaves(self) -> list[torch.Tensor]:
         """Every tensor, in the order of the fields."""
-        return [getattr(self, name) for name in _names(type(self))]
+        kind: Any = type(self)
+        return [getattr(self, name) for name in _names(kind)]
 
     def with_leaves(self, leaves: Iterable[torch.Tensor]) -> Self:
         """The same kind of rows with other tensors, in the order of the fields."""
