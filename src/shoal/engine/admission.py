@@ -5,10 +5,11 @@ N atoms, S systems.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -123,6 +124,18 @@ def check_counts(steps: str, n_steps: int, every: int, max_atoms: int, skin: flo
         raise InputError(
             f"need {steps} >= 0, every >= 1, max_atoms >= 1, skin > 0; got {n_steps}, {every}, {max_atoms}, {skin}"
         )
+
+
+def n_rounds(structures: object, max_atoms: int) -> int:
+    """How many batches of so many atoms an input fills, where that can be said at once; else 1."""
+    if isinstance(structures, SimState):
+        n_atoms = structures.n_atoms
+    elif n_systems_of(structures) is None:
+        return 1
+    else:
+        items: Any = structures
+        n_atoms = sum(len(item) for item in items if isinstance(item, Sized))
+    return max(1, ceil(n_atoms / max_atoms))
 
 
 def check_lengths(n_systems: int | None, **values: object) -> None:
