@@ -67,7 +67,7 @@ STRUCTURES = {
     **{f"axes {p}, vectors kept": with_axes(p, zero=False) for p in product((0, 1), repeat=3)},
     **{f"axes {p}, zero vectors": with_axes(p, zero=True) for p in product((0, 1), repeat=3)},
 }
-CPU_BACKENDS = ("vesin", "reference")
+CPU_BACKENDS = ("native", "vesin", "reference")
 
 
 def ase_pairs(atoms: Atoms, cutoff: float) -> Counter[Pair]:
@@ -211,7 +211,7 @@ def test_the_skin_lengthens_the_list(backend: str) -> None:
         ({"cutoff": float("inf")}, "cutoff must be positive"),
         ({"cutoff": 3.0, "skin": -0.1}, "skin not negative"),
         ({"cutoff": 3.0, "skin": float("nan")}, "skin not negative"),
-        ({"cutoff": 3.0, "backend": "octree"}, "unknown .* 'octree'; there are vesin, reference, nvalchemi"),
+        ({"cutoff": 3.0, "backend": "octree"}, "unknown .* 'octree'; there are native, vesin, reference, nvalchemi"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments: dict[str, Any], named: str) -> None:

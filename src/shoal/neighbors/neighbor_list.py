@@ -37,6 +37,18 @@ class NeighborList:
     def n_edges(self) -> int:
         return self.edge_index.shape[1]
 
+    def with_rows(self, offsets: torch.Tensor, reverse: torch.Tensor) -> NeighborList:
+        """This list, its `offsets` and `reverse` known from where it was made."""
+        vars(self).update(offsets=offsets, reverse=reverse)
+        return self
+
+    def of_state(self, state: SimState) -> NeighborList:
+        """The same list with the very tensors of its state, by which potentials recognise it as the state's own."""
+        known = {name: value for name, value in vars(self).items() if name in ("offsets", "reverse", "inverse")}
+        own = replace(self, system_index=state.system_index, pbc=state.pbc)
+        vars(own).update(known)
+        return own
+
     @cached_property
     def offsets(self) -> torch.Tensor:
         """CSR row pointers (N+1,) int64: the edges centred on atom i are offsets[i]:offsets[i+1]."""
