@@ -1,9 +1,10 @@
-"""C++ kernels: text to shared library, built for a vector instruction set and kept by the hash of what it is made of."""
+"""C++ kernels: text to shared library, built for a vector instruction set and kept by the hash of what makes it."""
 
 from shoal.native.build import build as build
 from shoal.native.build import compiler as compiler
 from shoal.native.build import load as load
 from shoal.native.build import shipped as shipped
+from shoal.native.pointers import function as function
 from shoal.native.pointers import pointer as pointer
 from shoal.native.targets import TARGETS as TARGETS
 from shoal.native.targets import Target as Target

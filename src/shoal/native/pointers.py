@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
+from typing import Any
 
 import torch
+
+TYPES: dict[str, Any] = {"i": ctypes.c_int, "l": ctypes.c_int64, "d": ctypes.c_double, "p": ctypes.c_void_p}
 
 
 def pointer(tensor: torch.Tensor | None) -> ctypes.c_void_p:
     """The address of a contiguous CPU tensor's numbers; the caller keeps the tensor alive. None is a null pointer."""
     if tensor is None:
         return ctypes.c_void_p(None)
-    assert tensor.is_contiguous() and tensor.device.type == "cpu"
+    assert tensor.is_contiguous()
+    assert tensor.device.type == "cpu"
     return ctypes.c_void_p(tensor.data_ptr())
+
+
+def function(library: ctypes.CDLL, name: str, arguments: str, result: str | None = None) -> Callable[..., Any]:
+    """A C function of a library, as one of numbers and contiguous CPU tensors.
+
+    `arguments` and `result` are letters: i int, l int64, d double, p pointer; a tensor or None goes as a pointer.
+    """
+    raw = library[name]
+    raw.argtypes = [TYPES[letter] for letter in arguments]
+    raw.restype = None if result is None else TYPES[result]
+
+    def call(*values: Any) -> Any:
+        return raw(*(pointer(v) if v is None or isinstance(v, torch.Tensor) else v for v in values))
+
+    return call

@@ -59,6 +59,5 @@ def neighbor_list(state: SimState, cutoff: float, skin: float = 0.0, *, backend:
         cutoff=float(cutoff),
         skin=float(skin),
     )
-    if pairs.offsets is None or pairs.reverse is None:
-        return neighbors
-    return neighbors.with_rows(pairs.offsets.to(state.device), pairs.reverse.to(state.device))
+    rows = (None if row is None else row.to(state.device) for row in (pairs.offsets, pairs.reverse))
+    return neighbors.with_rows(*rows)
