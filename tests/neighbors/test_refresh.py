@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +21,7 @@ def how(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None
     """With and without C++ kernels."""
     if request.param == "plain torch":
         for module in ("build", "neighbor_list"):
-            monkeypatch.setattr(f"shoal.neighbors.{module}.is_available", lambda: False)
+            monkeypatch.setattr(sys.modules[f"shoal.neighbors.{module}"], "is_available", lambda: False)
     elif not is_available():
         pytest.skip("no C++ compiler")
 
