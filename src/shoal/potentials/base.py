@@ -53,6 +53,8 @@ class Potential(nn.Module, ABC):
     cutoff: float
     type_names: tuple[str, ...]
     species_map: Mapping[str, str] | None = None
+    skips_far_pairs = False
+    """Whether `compute` takes lists with pairs beyond the cutoff, which it passes over."""
 
     @property
     @abstractmethod
@@ -69,9 +71,10 @@ class Potential(nn.Module, ABC):
     ) -> dict[str, torch.Tensor]:
         """Every quantity it can give, by its name in `shoal.contract.QUANTITIES`; float64, on the state's device.
 
-        What `forward` has checked and converted: a float64 state, its list with pairs within the cutoff only, atom
-        types (N,) int64. With `energy_weights` (N,) forces, stress and virial are those of sum_i w_i E_i instead of
-        sum_i E_i; energies are not weighted. Raises UnsupportedRequestError if it cannot serve them.
+        What `forward` has checked and converted: a float64 state, its list with pairs within the cutoff only (unless
+        it `skips_far_pairs`), atom types (N,) int64. With `energy_weights` (N,) forces, stress and virial are those of
+        sum_i w_i E_i instead of sum_i E_i; energies are not weighted. Raises UnsupportedRequestError if it cannot serve
+        them.
         """
 
     @property
@@ -101,7 +104,7 @@ class Potential(nn.Module, ABC):
         UnsupportedSpeciesError, and InputError for a neighbour list that is too short or of another state.
         """
         names = check_outputs(outputs, self.capabilities.outputs, type(self).__name__)
-        exact, neighbors, types = self._prepared(state, neighbors, atom_types)
+        exact, neighbors, types = self._prepared(state, neighbors, atom_types, cut=not self.skips_far_pairs)
         if energy_weights is not None and tuple(energy_weights.shape) != (state.n_atoms,):
             raise InputError(f"energy_weights must have shape ({state.n_atoms},), got {tuple(energy_weights.shape)}")
         values = self.compute(exact, neighbors, types, energy_weights)
@@ -174,9 +177,9 @@ class Potential(nn.Module, ABC):
         return self
 
     def _prepared(
-        self, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor | None
+        self, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor | None, *, cut: bool = True
     ) -> tuple[SimState, NeighborList, torch.Tensor]:
-        """The state in float64, its pairs within the cutoff and its atom types; the list is checked to be its own."""
+        """The state in float64, its list, if `cut` at the cutoff, and its atom types; the list must be its own."""
         if neighbors.cutoff < self.cutoff:
             raise InputError(f"the neighbour list ends at {neighbors.cutoff} A, the potential reaches {self.cutoff} A")
         if neighbors.positions.shape[0] != state.n_atoms or neighbors.cell.shape[0] != state.n_systems:
@@ -192,6 +195,6 @@ class Potential(nn.Module, ABC):
         if tuple(types.shape) != (state.n_atoms,):
             raise InputError(f"atom_types must have shape ({state.n_atoms},), got {tuple(types.shape)}")
         exact = state.to(dtype=torch.float64)
-        if neighbors.cutoff + neighbors.skin > self.cutoff:
+        if cut and neighbors.cutoff + neighbors.skin > self.cutoff:
             neighbors = neighbors.within(self.cutoff, exact.positions, exact.cell)
         return exact, neighbors, types

@@ -6,14 +6,18 @@ T types.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
 from shoal.errors import InputError
+from shoal.neighbors import NeighborList
+from shoal.potentials._rows import RowSums, kernel_for
 from shoal.potentials.pair import PairPotential
+from shoal.state import SimState
 
 Mode = Literal["none", "shift", "switch"]
+MODES = get_args(Mode)
 
 
 class LennardJones(PairPotential):
@@ -38,7 +42,7 @@ class LennardJones(PairPotential):
     ) -> None:
         super().__init__()
         start = 0.8 * cutoff if switch_start is None else switch_start
-        if truncation not in ("none", "shift", "switch"):
+        if truncation not in MODES:
             raise InputError(f"truncation must be none, shift or switch, got {truncation!r}")
         if not parameters:
             raise InputError("Lennard-Jones needs parameters for at least one species")
@@ -65,6 +69,26 @@ class LennardJones(PairPotential):
         elif self.mode == "switch":
             phi = phi * self._switch(squared.sqrt())
         return torch.where(squared < self.cutoff**2, phi, 0.0)
+
+    def native_quantities(
+        self,
+        state: SimState,
+        neighbors: NeighborList,
+        atom_types: torch.Tensor,
+        energy_weights: torch.Tensor | None,
+    ) -> dict[str, torch.Tensor] | None:
+        mode = str(MODES.index(self.mode))
+        kernel = kernel_for(state, neighbors, "lennard_jones", "ppppplppddipppp", "l", MODE=mode)
+        if kernel is None:
+            return None
+        sums = RowSums(state, neighbors)
+        weights = None if energy_weights is None else energy_weights.detach().to(torch.float64).contiguous()
+        tables = (len(self.type_names), self.epsilon.contiguous(), self.sigma.contiguous())
+        numbers = (*tables, self.cutoff, self.switch_start, torch.get_num_threads())
+        wrong = kernel(*sums.inputs, atom_types.contiguous(), weights, *numbers, *sums.outputs)
+        if wrong >= 0:
+            raise InputError(f"atom {wrong} has the type {int(atom_types[wrong])}, there are {len(self.type_names)}")
+        return sums.quantities()
 
     def _switch(self, r: torch.Tensor) -> torch.Tensor:
         x = ((r - self.switch_start) / (self.cutoff - self.switch_start)).clamp(0.0, 1.0)

@@ -74,6 +74,9 @@ class ShortRangePotential(Potential):
         *,
         create_graph: bool = False,
     ) -> dict[str, torch.Tensor]:
+        native = None if create_graph else self.native_quantities(state, neighbors, atom_types, energy_weights)
+        if native is not None:
+            return native
         graph = graph_of(state, neighbors, atom_types)
         return energy_and_derivatives(
             lambda r: self.atomic_energies(graph.with_edges(r)),
@@ -84,6 +87,16 @@ class ShortRangePotential(Potential):
             energy_weights=energy_weights,
             create_graph=create_graph,
         )
+
+    def native_quantities(
+        self,
+        state: SimState,
+        neighbors: NeighborList,
+        atom_types: torch.Tensor,
+        energy_weights: torch.Tensor | None,
+    ) -> dict[str, torch.Tensor] | None:
+        """What `compute` gives, by a C++ kernel; None where there is none."""
+        return None
 
     def edge_gradients(
         self, graph: Graph, energy_weights: torch.Tensor | None = None, *, each: bool = False

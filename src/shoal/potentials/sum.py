@@ -31,6 +31,7 @@ class Sum(Potential):
         self.terms = nn.ModuleList(terms)
         self.type_names = tuple(common)
         self.cutoff = max(term.cutoff for term in terms)
+        self.skips_far_pairs = True  # terms see to it themselves
         maps = [term.species_map for term in terms]
         if all(m is not None for m in maps):
             self.species_map = {
