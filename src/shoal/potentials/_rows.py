@@ -23,8 +23,11 @@ Kernel = Callable[..., Any]
 def kernel_for(
     state: SimState, neighbors: NeighborList, name: str, arguments: str, result: str | None = None, **defines: str
 ) -> Kernel | None:
-    """The function `name` of the kernel of that name; None where it cannot be had, on a GPU or without a compiler."""
-    if state.device.type != "cpu" or state.dtype != torch.float64 or not neighbors.is_native:
+    """The function `name` of the kernel of that name; None where it cannot be had, on a GPU or without a compiler.
+
+    None too for a list whose reverse is not known: it may be one-sided.
+    """
+    if not neighbors.is_native or neighbors.pairs.reverse is None or state.dtype != torch.float64:
         return None
     return _kernel(name, arguments, result, tuple(sorted(defines.items())))
 

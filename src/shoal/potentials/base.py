@@ -42,6 +42,16 @@ class EnergyDerivatives(NamedTuple):
     positions_gradient: torch.Tensor
     strain_gradient: torch.Tensor
 
+    @classmethod
+    def of(cls, quantities: Mapping[str, torch.Tensor]) -> EnergyDerivatives:
+        """Of one property, from what `Potential.compute` gives."""
+        return cls(
+            quantities["energy"][:, None],
+            quantities["atomic_energy"][:, None] if "atomic_energy" in quantities else None,
+            -quantities["forces"][..., None],
+            -quantities["virial"][..., None],
+        )
+
 
 class Potential(nn.Module, ABC):
     """A function of a packed state that gives energies and what follows from them.
@@ -150,13 +160,7 @@ class Potential(nn.Module, ABC):
         each: bool = False,
     ) -> EnergyDerivatives:
         """Energies by each member of an ensemble, and the gradients of sum_i w_i E_i: of each, or of their mean."""
-        values = self.compute(state, neighbors, atom_types, energy_weights)
-        return EnergyDerivatives(
-            values["energy"][:, None],
-            values["atomic_energy"][:, None] if "atomic_energy" in values else None,
-            -values["forces"][..., None],
-            -values["virial"][..., None],
-        )
+        return EnergyDerivatives.of(self.compute(state, neighbors, atom_types, energy_weights))
 
     def values(self, name: str, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor) -> torch.Tensor:
         """A quantity of `shoal.contract.STANDARD` that is no energy, its rows those of atoms where it can have them.

@@ -118,6 +118,9 @@ class ShortRangePotential(Potential):
         *,
         each: bool = False,
     ) -> EnergyDerivatives:
+        native = self.native_quantities(state, neighbors, atom_types, energy_weights)
+        if native is not None:
+            return EnergyDerivatives.of(native)
         graph, index = graph_of(state, neighbors, atom_types), neighbors.edge_index
         atomic, vectors, gradients = self.edge_gradients(graph, energy_weights, each=each)
         strain = [edge_strain_gradient(vectors, g, index, state.system_index, state.n_systems) for g in gradients]
