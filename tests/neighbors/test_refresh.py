@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,18 @@ from tests.engine.runs import mixed_systems
 
 from shoal.io import atoms_to_state
 from shoal.neighbors import NeighborList, joined, neighbor_list, padded, refreshed, taken
+from shoal.neighbors.native import is_available
 from shoal.state import SimState, concatenate, select
+
+
+@pytest.fixture(params=["native", "plain torch"], autouse=True)
+def how(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With and without C++ kernels."""
+    if request.param == "plain torch":
+        for module in ("build", "neighbor_list"):
+            monkeypatch.setattr(sys.modules[f"shoal.neighbors.{module}"], "is_available", lambda: False)
+    elif not is_available():
+        pytest.skip("no C++ compiler")
 
 
 def state_of(n: int = 8) -> SimState:
@@ -20,6 +34,12 @@ def pairs(neighbors: NeighborList) -> set[tuple[int, ...]]:
     rows = torch.cat([neighbors.edge_index.T, neighbors.shifts], dim=1).tolist()
     assert len({tuple(row) for row in rows}) == len(rows)
     return {tuple(row) for row in rows}
+
+
+def is_consistent(neighbors: NeighborList) -> bool:
+    """Whether rows and reverse that came with a list are those of its edges."""
+    bare = replace(neighbors)
+    return torch.equal(bare.offsets, neighbors.offsets) and torch.equal(bare.reverse, neighbors.reverse)
 
 
 @pytest.mark.parametrize("due", [[0], [2, 5, 7], [0, 1, 2, 3, 4, 5, 6, 7], [6]])
@@ -36,6 +56,7 @@ def test_renewed_systems_have_the_pairs_of_where_they_are_now(due: list[int]) ->
     assert bool((renewed.edge_index[0].diff() >= 0).all())
     assert torch.equal(renewed.positions, mixture.positions)
     assert renewed.outdated(mixture).tolist() == [False] * 8
+    assert is_consistent(renewed)
 
 
 def test_taking_systems_and_joining_lists() -> None:
@@ -48,6 +69,8 @@ def test_taking_systems_and_joining_lists() -> None:
     assert pairs(joined(parts)) == pairs(neighbor_list(together, 5.0, 0.5))
     assert torch.equal(joined(parts).system_index, together.system_index)
     assert torch.equal(joined(parts).positions, together.positions)
+    assert is_consistent(joined(parts))
+    assert is_consistent(parts[0])
 
 
 @pytest.mark.parametrize("far", [0, 10**4])
@@ -70,3 +93,24 @@ def test_a_matrix_without_pairs() -> None:
     matrix = padded(lonely)
     images = matrix.images(state.positions, matrix.translations(state.cell, state.system_index))
     assert bool(((images[matrix.neighbor] - state.positions[:, None]).norm(dim=2) > 1e7).all())
+
+
+def test_packed_rows_hold_every_edge_vector_and_its_reverse() -> None:
+    if not is_available():
+        pytest.skip("no C++ compiler")
+    state = state_of()
+    state.positions[3] += 10**4 * state.cell[state.system_index[3], 0]
+    neighbors = neighbor_list(state, 5.0, 0.5)
+    packed = neighbors.packed
+    owner = packed.owner.long()
+    images = state.positions[owner] + (packed.shift[:, :, None] * state.cell[state.system_index[owner]]).sum(1)
+    filled = packed.neighbor < len(owner)
+    row = torch.repeat_interleave(torch.arange(state.n_atoms), packed.starts.diff())
+    assert torch.equal(row[filled], neighbors.edge_index[0])
+    assert torch.equal(owner[packed.neighbor[filled].long()], neighbors.edge_index[1])
+    vectors = images[packed.neighbor[filled].long()] - state.positions[row[filled]]
+    assert torch.allclose(vectors, neighbors.edge_vectors(state.positions, state.cell), atol=1e-9)
+    assert bool((packed.starts % 8 == 0).all())
+    assert len({*zip(owner.tolist(), *packed.shift.T.tolist(), strict=True)}) == len(owner)
+    place = filled.nonzero()[:, 0]
+    assert torch.equal(packed.back[place].long(), place[neighbors.reverse])

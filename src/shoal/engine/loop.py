@@ -6,7 +6,6 @@ N atoms, S systems.
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 from functools import partial
 from typing import Generic
 
@@ -202,8 +201,7 @@ class Loop(Generic[State]):
             self._use(refreshed(self.neighbors, state, stale | half_used))
 
     def _use(self, neighbors: NeighborList) -> None:
-        # the very tensors of the state, by which potentials recognise the list as its own
-        self.neighbors = replace(neighbors, system_index=self.state.system_index, pbc=self.state.pbc)
+        self.neighbors = neighbors.of_state(self.state)
         self._listed = Listed.of(self.neighbors, self.types, with_pairs=self._terms is not None)
         self.n_rebuilds += 1
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
+
+TYPES: dict[str, Any] = {"i": ctypes.c_int, "l": ctypes.c_int64, "d": ctypes.c_double, "p": ctypes.c_void_p}
 
 
 def pointer(tensor: torch.Tensor | None) -> ctypes.c_void_p:
@@ -14,3 +18,19 @@ def pointer(tensor: torch.Tensor | None) -> ctypes.c_void_p:
     assert tensor.is_contiguous()
     assert tensor.device.type == "cpu"
     return ctypes.c_void_p(tensor.data_ptr())
+
+
+def function(library: ctypes.CDLL, name: str, arguments: str, result: str | None = None) -> Callable[..., Any]:
+    """A C function of a library, as one of numbers and contiguous CPU tensors.
+
+    `arguments` and `result` are letters: i int, l int64, d double, p pointer; a tensor or None goes as a pointer.
+    """
+    raw = library[name]
+    raw.argtypes = [TYPES[letter] for letter in arguments]
+    raw.restype = None if result is None else TYPES[result]
+    return lambda *values: raw(*pointers(values))
+
+
+def pointers(values: Sequence[Any]) -> list[Any]:
+    """Tensors and None as pointers, anything else as it is."""
+    return [pointer(v) if v is None or isinstance(v, torch.Tensor) else v for v in values]

@@ -12,6 +12,8 @@ from functools import cached_property
 import torch
 
 from shoal.errors import InputError
+from shoal.neighbors.native import Packed, is_available, native_packed, native_within
+from shoal.neighbors.pairs import Pairs
 from shoal.state import SimState
 
 
@@ -36,6 +38,36 @@ class NeighborList:
     @property
     def n_edges(self) -> int:
         return self.edge_index.shape[1]
+
+    def with_rows(self, offsets: torch.Tensor | None, reverse: torch.Tensor | None) -> NeighborList:
+        """This list; its `offsets` and `reverse`, where given, are known from how it was made."""
+        known = {"offsets": offsets, "reverse": reverse}
+        vars(self).update({name: value for name, value in known.items() if value is not None})
+        return self
+
+    @property
+    def is_native(self) -> bool:
+        """Whether C++ kernels can work on it."""
+        return self.edge_index.device.type == "cpu" and self.edge_index.is_contiguous() and is_available()
+
+    @property
+    def pairs(self) -> Pairs:
+        """Its edges; the reverse only if it is known."""
+        return Pairs(self.edge_index, self.shifts, self.offsets, vars(self).get("reverse"))
+
+    @cached_property
+    def packed(self) -> Packed:
+        """Its rows as C++ kernels take them. Raises InputError if the list is one-sided."""
+        return native_packed(self.pairs._replace(reverse=self.reverse))
+
+    def of_state(self, state: SimState) -> NeighborList:
+        """The same list with the very tensors of its state, by which potentials recognise it as the state's own."""
+        known = {
+            name: value for name, value in vars(self).items() if name in ("offsets", "reverse", "inverse", "packed")
+        }
+        own = replace(self, system_index=state.system_index, pbc=state.pbc)
+        vars(own).update(known)
+        return own
 
     @cached_property
     def offsets(self) -> torch.Tensor:
@@ -70,6 +102,18 @@ class NeighborList:
 
     def within(self, cutoff: float, positions: torch.Tensor, cell: torch.Tensor) -> NeighborList:
         """The pairs that are within `cutoff` now: a shorter list without skin."""
+        if self.is_native and positions.dtype == cell.dtype == torch.float64:
+            found = native_within(self.pairs, positions, cell, self.system_index, cutoff)
+            shorter = replace(
+                self,
+                edge_index=found.edge_index,
+                shifts=found.shifts,
+                positions=positions,
+                cell=cell,
+                cutoff=cutoff,
+                skin=0.0,
+            )
+            return shorter.with_rows(found.offsets, found.reverse)
         near = self.edge_vectors(positions, cell).square().sum(1) < cutoff * cutoff
         return replace(
             self,

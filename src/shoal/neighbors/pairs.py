@@ -38,10 +38,15 @@ class Geometry(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """Directed pairs of a packed state: edge_index (2, E) int64 sorted by centre, shifts (E, 3) int64."""
+    """Directed pairs of a packed state: edge_index (2, E) int64 sorted by centre, shifts (E, 3) int64.
+
+    offsets (N+1,) and reverse (E,) int64 as NeighborList has them, from backends that make them on the way.
+    """
 
     edge_index: torch.Tensor
     shifts: torch.Tensor
+    offsets: torch.Tensor | None = None
+    reverse: torch.Tensor | None = None
 
     @classmethod
     def empty(cls, device: torch.device | str = "cpu") -> Pairs:

@@ -13,8 +13,8 @@ def reference_pairs(geometry: Geometry, cutoff: float) -> Pairs:
     offsets = geometry.offsets.tolist()
     for s in range(geometry.n_systems):
         rows = slice(offsets[s], offsets[s + 1])
-        edge_index, shifts = _one_system(geometry.positions[rows], geometry.cell[s], geometry.pbc[s], cutoff)
-        parts.append(Pairs(edge_index + offsets[s], shifts))
+        own = _one_system(geometry.positions[rows], geometry.cell[s], geometry.pbc[s], cutoff)
+        parts.append(Pairs(own.edge_index + offsets[s], own.shifts))
     if not parts:
         return Pairs.empty(geometry.device)
     return Pairs(torch.cat([part.edge_index for part in parts], dim=1), torch.cat([part.shifts for part in parts]))

@@ -24,6 +24,7 @@ from shoal.errors import InputError
 from shoal.neighbors import NeighborList, neighbor_list
 from shoal.potentials._heat_flux import heat_flux, unfolded_flux
 from shoal.potentials._labelled import Question, labelled_outputs
+from shoal.potentials._rows import RowFunction
 from shoal.state import SimState, TypeMap
 
 if TYPE_CHECKING:
@@ -40,6 +41,16 @@ class EnergyDerivatives(NamedTuple):
     atomic_energy: torch.Tensor | None
     positions_gradient: torch.Tensor
     strain_gradient: torch.Tensor
+
+    @classmethod
+    def of(cls, quantities: Mapping[str, torch.Tensor]) -> EnergyDerivatives:
+        """Of one property, from what `Potential.compute` gives."""
+        return cls(
+            quantities["energy"][:, None],
+            quantities["atomic_energy"][:, None] if "atomic_energy" in quantities else None,
+            -quantities["forces"][..., None],
+            -quantities["virial"][..., None],
+        )
 
 
 class Potential(nn.Module, ABC):
@@ -103,7 +114,7 @@ class Potential(nn.Module, ABC):
         UnsupportedSpeciesError, and InputError for a neighbour list that is too short or of another state.
         """
         names = check_outputs(outputs, self.capabilities.outputs, type(self).__name__)
-        exact, neighbors, types = self._prepared(state, neighbors, atom_types)
+        exact, neighbors, types = self._prepared(state, neighbors, atom_types, cut=not self.skips_far_pairs)
         if energy_weights is not None and tuple(energy_weights.shape) != (state.n_atoms,):
             raise InputError(f"energy_weights must have shape ({state.n_atoms},), got {tuple(energy_weights.shape)}")
         values = self.compute(exact, neighbors, types, energy_weights)
@@ -133,6 +144,19 @@ class Potential(nn.Module, ABC):
         question = Question(exact, neighbors, types, rows, selected_atoms is not None)
         return labelled_outputs(self, requests, question, state.dtype)
 
+    def by_rows(
+        self,
+        state: SimState,
+        neighbors: NeighborList,
+        atom_types: torch.Tensor,
+        energy_weights: torch.Tensor | None = None,
+    ) -> RowFunction | None:
+        """The same quantities as a function of positions and cells alone, by C++ kernels, while the list lasts.
+
+        State, list and types as `compute` takes them. None where there are no such kernels.
+        """
+        return None
+
     def energies(self, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor) -> torch.Tensor:
         """Atomic energies (N, P) eV, one property or one for each member of an ensemble; the caller's graph is kept.
 
@@ -150,13 +174,7 @@ class Potential(nn.Module, ABC):
         each: bool = False,
     ) -> EnergyDerivatives:
         """Energies by each member of an ensemble, and the gradients of sum_i w_i E_i: of each, or of their mean."""
-        values = self.compute(state, neighbors, atom_types, energy_weights)
-        return EnergyDerivatives(
-            values["energy"][:, None],
-            values["atomic_energy"][:, None] if "atomic_energy" in values else None,
-            -values["forces"][..., None],
-            -values["virial"][..., None],
-        )
+        return EnergyDerivatives.of(self.compute(state, neighbors, atom_types, energy_weights))
 
     def values(self, name: str, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor) -> torch.Tensor:
         """A labelled quantity that is no energy, its rows those of atoms where it can have them.
@@ -177,9 +195,9 @@ class Potential(nn.Module, ABC):
         return self
 
     def _prepared(
-        self, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor | None
+        self, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor | None, *, cut: bool = True
     ) -> tuple[SimState, NeighborList, torch.Tensor]:
-        """The state in float64, its pairs within the cutoff and its atom types; the list is checked to be its own."""
+        """The state in float64, its list, if `cut` at the cutoff, and its atom types; the list must be its own."""
         if neighbors.cutoff < self.cutoff:
             raise InputError(f"the neighbour list ends at {neighbors.cutoff} A, the potential reaches {self.cutoff} A")
         if neighbors.positions.shape[0] != state.n_atoms or neighbors.cell.shape[0] != state.n_systems:
@@ -195,6 +213,6 @@ class Potential(nn.Module, ABC):
         if tuple(types.shape) != (state.n_atoms,):
             raise InputError(f"atom_types must have shape ({state.n_atoms},), got {tuple(types.shape)}")
         exact = state.to(dtype=torch.float64)
-        if neighbors.cutoff + neighbors.skin > self.cutoff and not self.skips_far_pairs:
+        if cut and neighbors.cutoff + neighbors.skin > self.cutoff:
             neighbors = neighbors.within(self.cutoff, exact.positions, exact.cell)
         return exact, neighbors, types

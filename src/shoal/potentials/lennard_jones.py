@@ -5,15 +5,17 @@ T types.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
 
 import torch
 
 from shoal.errors import InputError
+from shoal.potentials._rows import Kernel
 from shoal.potentials.pair import PairPotential
 
 Mode = Literal["none", "shift", "switch"]
+MODES = get_args(Mode)
 
 
 class LennardJones(PairPotential):
@@ -38,7 +40,7 @@ class LennardJones(PairPotential):
     ) -> None:
         super().__init__()
         start = 0.8 * cutoff if switch_start is None else switch_start
-        if truncation not in ("none", "shift", "switch"):
+        if truncation not in MODES:
             raise InputError(f"truncation must be none, shift or switch, got {truncation!r}")
         if not parameters:
             raise InputError("Lennard-Jones needs parameters for at least one species")
@@ -65,6 +67,16 @@ class LennardJones(PairPotential):
         elif self.mode == "switch":
             phi = phi * self._switch(squared.sqrt())
         return torch.where(squared < self.cutoff**2, phi, 0.0)
+
+    @property
+    def kernel(self) -> Kernel:
+        return Kernel("lennard_jones", "pplppdd", (("MODE", str(MODES.index(self.mode))),))
+
+    def kernel_arguments(self, atom_types: torch.Tensor, energy_weights: torch.Tensor | None) -> Sequence[Any]:
+        if len(atom_types) and not 0 <= int(atom_types.min()) <= int(atom_types.max()) < len(self.type_names):
+            raise InputError(f"atom types must lie in 0..{len(self.type_names) - 1}")
+        tables = len(self.type_names), self.epsilon.contiguous(), self.sigma.contiguous()
+        return atom_types.contiguous(), energy_weights, *tables, self.cutoff, self.switch_start
 
     def _switch(self, r: torch.Tensor) -> torch.Tensor:
         x = ((r - self.switch_start) / (self.cutoff - self.switch_start)).clamp(0.0, 1.0)

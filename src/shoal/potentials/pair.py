@@ -19,6 +19,8 @@ from shoal.potentials.sum import Sum
 class PairPotential(ShortRangePotential):
     """E_i = 1/2 sum_j phi(r_ij); a subclass writes `pair_energies` and nothing else."""
 
+    skips_far_pairs = True
+
     @abstractmethod
     def pair_energies(self, squared: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         """phi (eV) from squared distances (A^2) and both atom types, element by element (shapes broadcast).

@@ -5,9 +5,13 @@ E edges, N atoms, P pairs of edges that share a centre.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 
 from shoal.nn.segments import gather, segment_sum
+from shoal.potentials._rows import Kernel
 from shoal.potentials.graph import Graph
 from shoal.potentials.short_range import ShortRangePotential
 
@@ -31,6 +35,7 @@ class StillingerWeber(ShortRangePotential):
     """
 
     epsilon: torch.Tensor
+    skips_far_pairs = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,6 +60,14 @@ class StillingerWeber(ShortRangePotential):
 
         per_atom = segment_sum(0.5 * pair, centre, graph.n_atoms) + segment_sum(angle, centre[first], graph.n_atoms)
         return self.epsilon * per_atom
+
+    @property
+    def kernel(self) -> Kernel:
+        return Kernel("stillinger_weber", "pp")
+
+    def kernel_arguments(self, atom_types: torch.Tensor, energy_weights: torch.Tensor | None) -> Sequence[Any]:
+        numbers = [float(self.epsilon), SIGMA, self.cutoff, LAMBDA, GAMMA, A, B]
+        return energy_weights, torch.tensor(numbers, dtype=torch.float64)
 
 
 def _pairs_of_edges(centre: torch.Tensor, n_atoms: int) -> tuple[torch.Tensor, torch.Tensor]:

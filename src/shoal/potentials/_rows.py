@@ -1,0 +1,97 @@
+"""C++ kernels of short-range potentials, over the packed rows of a neighbour list.
+
+N atoms, S systems.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import torch
+
+from shoal.errors import CompileError
+from shoal.native import function, load, pointer, pointers, shipped
+from shoal.neighbors import NeighborList
+from shoal.potentials._derivatives import stress
+from shoal.state import SimState
+
+
+class RowValues(NamedTuple):
+    """What a kernel gives: energy (S,) eV, forces (N, 3) eV/A, virial (S, 3, 3) eV, atomic_energy (N,) eV; float64."""
+
+    energy: torch.Tensor
+    forces: torch.Tensor
+    virial: torch.Tensor
+    atomic_energy: torch.Tensor
+
+    def quantities(self, cell: torch.Tensor) -> dict[str, torch.Tensor]:
+        """What `Potential.compute` gives."""
+        return {**self._asdict(), "stress": stress(-self.virial, cell)}
+
+
+RowFunction = Callable[[torch.Tensor, torch.Tensor], RowValues]
+"""Of positions (N, 3) and cells (S, 3, 3), for as long as a neighbour list lasts."""
+
+
+class Kernel(NamedTuple):
+    """The C++ function `name` of the source of that name: rows, positions, cells, `arguments`, threads, results.
+
+    `arguments` are letters as `shoal.native.function` has them.
+    """
+
+    name: str
+    arguments: str
+    defines: tuple[tuple[str, str], ...] = ()
+
+    def on(self, state: SimState, neighbors: NeighborList, arguments: Sequence[Any]) -> RowFunction | None:
+        """The kernel for the atoms of a state and their list.
+
+        None where it cannot be had, on a GPU and without a compiler, and for a list whose reverse is not known: it may
+        be one-sided.
+        """
+        if not neighbors.is_native or neighbors.pairs.reverse is None:
+            return None
+        call = _function(self)
+        if call is None:
+            return None
+        packed = neighbors.packed
+        columns = (state.system_index, packed.starts, packed.neighbor, packed.back, packed.owner, packed.shift)
+        return _OnRows(call, (state.n_atoms, state.n_systems, len(packed.owner)), columns, arguments)
+
+    def is_available(self) -> bool:
+        """Whether a C++ compiler makes it, or has made it before."""
+        return _function(self) is not None
+
+
+class _OnRows:
+    """A kernel with all that stays while a list lasts; it keeps the tensors whose addresses it holds."""
+
+    def __init__(
+        self,
+        call: Callable[..., Any],
+        sizes: tuple[int, int, int],
+        columns: Sequence[torch.Tensor],
+        arguments: Sequence[Any],
+    ) -> None:
+        self.call, self.columns, self.arguments = call, columns, arguments
+        self.rows = torch.tensor([*sizes, *(column.data_ptr() for column in columns)])
+        self.where, self.fixed = pointer(self.rows), pointers(arguments)
+        n_atoms, n_systems, _ = sizes
+        self.shapes = ((n_systems,), (n_atoms, 3), (n_systems, 3, 3), (n_atoms,))
+
+    def __call__(self, positions: torch.Tensor, cell: torch.Tensor) -> RowValues:
+        moved = positions.detach().contiguous(), cell.detach().contiguous()
+        values = RowValues(*(torch.empty(shape, dtype=torch.float64) for shape in self.shapes))
+        self.call(self.where, *moved, *self.fixed, torch.get_num_threads(), *values)
+        return values
+
+
+@cache
+def _function(kernel: Kernel) -> Callable[..., Any] | None:
+    try:
+        library = load(shipped(f"{kernel.name}.cpp"), dict(kernel.defines))
+    except CompileError:
+        return None
+    return function(library, kernel.name, f"ppp{kernel.arguments}ipppp")
