@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
 
 import torch
 
-from shoal.errors import InputError
-from shoal.native import pointer
+from shoal.architectures.native.source import INTERFACE
+from shoal.errors import InputError, ModelFileError
 
 Outputs = dict[str, torch.Tensor]
 
@@ -20,20 +19,26 @@ _TENSORS = (
 
 
 class _Call(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_int64) for name in _COUNTS] + [(name, ctypes.c_void_p) for name in _TENSORS]
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in _COUNTS),
+        *((name, ctypes.c_void_p) for name in _TENSORS),
+        ("workspace_bytes", ctypes.c_int64),
+    ]
 
 
 class Kernel:
-    """A library made from `source_of` with its weights; safe to call from several threads."""
+    """A library made from `source_of` with its weights; safe to call from several threads.
+
+    Raises ModelFileError for a library of another version.
+    """
 
     def __init__(self, library: ctypes.CDLL, weights: torch.Tensor) -> None:
         self.weights = weights
-        library.types.restype = ctypes.c_int64
+        if not hasattr(library, "interface") or library.interface() != INTERFACE:
+            raise ModelFileError("its kernel was made by another version of Shoal; compile the model again")
         self.n_types: int = library.types()
         self._evaluate = library.evaluate
         self._evaluate.restype = ctypes.c_int64
-        self._bytes: Callable[..., int] = library.workspace_bytes
-        self._bytes.restype = ctypes.c_int64
         self._idle: list[torch.Tensor] = []
 
     def __call__(
@@ -59,16 +64,19 @@ class Kernel:
         threads = max(1, min(torch.get_num_threads(), (n_atoms + 3) // 4))
         out = torch.empty(4 * n_atoms + 19 * n_systems, dtype=torch.float64)
         atomic, forces, energy, virial, stress = out.split([n_atoms, 3 * n_atoms, n_systems, *[9 * n_systems] * 2])
-        needed = self._bytes(n_atoms, pointer(offsets), threads)
-        workspace = self._idle.pop() if self._idle else torch.empty(0, dtype=torch.uint8)
-        if workspace.numel() < needed:
-            workspace = torch.empty(needed + needed // 8, dtype=torch.uint8)
         tensors = (positions, cell, offsets, neighbor, shifts, types, system_index, energy_weights, self.weights)
-        call = _Call(
-            *(n_atoms, n_systems, neighbor.shape[0], threads, gradients),
-            *(pointer(tensor) for tensor in (*tensors, atomic, energy, forces, virial, stress, workspace)),
-        )
-        refused = self._evaluate(ctypes.byref(call))
+        addresses = [
+            None if tensor is None else tensor.data_ptr()
+            for tensor in (*tensors, atomic, energy, forces, virial, stress)
+        ]
+        workspace = self._idle.pop() if self._idle else torch.empty(0, dtype=torch.uint8)
+        while True:
+            memory = workspace.data_ptr(), workspace.numel()
+            call = _Call(n_atoms, n_systems, neighbor.shape[0], threads, gradients, *addresses, *memory)
+            refused = self._evaluate(ctypes.byref(call))
+            if refused >= 0:
+                break
+            workspace = torch.empty(-refused - refused // 8, dtype=torch.uint8)
         self._idle.append(workspace)
         if refused == 1:
             raise InputError(f"atom types must lie in 0..{self.n_types - 1}")

@@ -23,6 +23,8 @@ from shoal.architectures.native.plan import LayerPlan, ModelPlan
 from shoal.native import shipped
 from shoal.nn.convolution.native.emit import emit_convolution, emit_harmonics
 
+INTERFACE = 1
+"""To be raised when what passes between Python and a kernel changes: `Call` and the exported functions."""
 BLOCK = 6
 """Atoms of a block: rows of a matrix product that share the loads of its matrix."""
 
@@ -365,22 +367,23 @@ def _entry(plan: ModelPlan) -> str:
     gradient = [f"      backward_{n}(c, m, s, lo, hi, own);\n#pragma omp barrier" for n in range(last, -1, -1) if last]
     sweeps = [f"    forward_{n}(c, m, s, lo, hi);\n#pragma omp barrier" for n in range(last + 1)]
     return f"""\
-EXPORT int64_t workspace_bytes(int64_t n_atoms, const int64_t* offsets, int64_t threads) {{
+static int64_t needed_bytes(const Call& c, int most) {{
   Arena arena(nullptr);
-  Memory memory(arena, n_atoms, offsets[n_atoms], int(threads));
-  const int most = most_neighbors(n_atoms, offsets);
-  for (int t = 0; t < threads; ++t) Scratch scratch(arena, most);
+  Memory memory(arena, c.n_atoms, c.n_edges, int(c.threads));
+  for (int t = 0; t < c.threads; ++t) Scratch scratch(arena, most);
   return int64_t(arena.used) + 256;
 }}
 
+EXPORT int64_t interface() {{ return {INTERFACE}; }}
 EXPORT int64_t types() {{ return TYPES; }}
 
-// 0, or what out_of_range says
+// 0, what out_of_range says, or less the bytes of the workspace it needs
 EXPORT int64_t evaluate(const Call* call) {{
   const Call& c = *call;
   if (const int refused = out_of_range(c, TYPES)) return refused;
-  Arena arena((char*)((size_t(c.workspace) + 63) & ~size_t(63)));
   const int wanted = int(c.threads), most = most_neighbors(c.n_atoms, c.offsets);
+  if (const int64_t needed = needed_bytes(c, most); needed > c.workspace_bytes) return -needed;
+  Arena arena((char*)((size_t(c.workspace) + 63) & ~size_t(63)));
   Memory m(arena, c.n_atoms, c.offsets[c.n_atoms], wanted);
   std::vector<Scratch> scratch;
   for (int t = 0; t < wanted; ++t) scratch.emplace_back(arena, most);

@@ -11,6 +11,7 @@ struct Call {
   double *atomic_energy, *energy;                    // (N), (S)
   double *forces, *virial, *stress;                  // (N, 3), (S, 3, 3), (S, 3, 3)
   char* workspace;
+  int64_t workspace_bytes;
 };
 
 // Hands out a stretch of memory, every piece on a cache line of its own.
