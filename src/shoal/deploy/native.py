@@ -58,6 +58,7 @@ def choose_table(
     `reference` and on dimers of its types from the shortest distance among them to the cutoff. Raises CompileError if
     no table is fine enough.
     """
+    checked_architecture(potential)
     exact = potential.with_core_dtype("float64")
     structures, types = tensors_to_structures(reference)
     dimers, dimer_types = _dimers(potential, structures)
