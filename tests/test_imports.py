@@ -28,7 +28,7 @@ PACKAGE_MAP = [
     ["conformance"],
     ["engine"],
     ["dynamics", "relaxation"],
-    ["constraints", "trajectory"],
+    ["constraints", "parameters", "trajectory"],
     ["motion"],
     ["potentials"],
     ["files"],
@@ -37,7 +37,7 @@ PACKAGE_MAP = [
     ["contract"],
     ["neighbors", "io"],
     ["state"],
-    ["atomic", "cache", "devices", "figures", "random", "testing"],
+    ["atomic", "cache", "devices", "figures", "matrix_functions", "random", "testing"],
     ["status", "units", "errors"],
 ]
 HEIGHT = {unit: -line for line, units in enumerate(PACKAGE_MAP) for unit in units}

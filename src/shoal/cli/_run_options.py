@@ -64,7 +64,7 @@ class RunOptions(BaseModel):
         limits = {key: getattr(self, key) for key in ("max_move", "max_force") if getattr(self, key) is not None}
         return {
             "constraints": constraints,
-            "limits": Limits(**limits),
+            "limits": Limits(**limits) if limits else None,
             "chemical_species_to_atom_type_map": self.species_map(),
             **{key: getattr(self, key) for key in ("out", "device", "compile", "skin", "max_atoms", "overwrite")},
         }
