@@ -134,7 +134,6 @@ MISTAKES = {
     "code instead of a number": (["--integrator", "Langevin(friction=f())"], CONFIG, "integrator takes a name"),
     "impossible parameter": (["--integrator", "NoseHoover(tau=-1)"], CONFIG, "tau must be positive, got -1"),
     "wrong atoms": (["--fix-atoms", "0,99"], CONFIG, "FixAtoms names atom 99"),
-    "compile what cannot be": (["--compile", "yes"], CONFIG, "steps with LearnedPotential are not compiled"),
     "neither yes nor no": (["--compile", "maybe"], CONFIG, "--compile should be 'auto' or should be a valid boolean"),
     "output is input": (["--out", "si.xyz"], CONFIG, "one of the files to read"),
     "output is no xyz": (["--out", "folder"], CONFIG, "last frames are written to an .xyz"),
