@@ -196,7 +196,6 @@ MISTAKES = {
     "code instead of a number": (["--integrator", "Langevin(friction=f())"], CONFIG, "integrator takes a name"),
     "impossible parameter": (["--integrator", "NoseHoover(tau=-1)"], CONFIG, "tau must be positive, got -1"),
     "wrong atoms": (["--fix-atoms", "0,99"], CONFIG, "FixAtoms names atom 99"),
-    "compile what cannot be": (["--compile", "yes"], CONFIG, "steps with LearnedPotential are not compiled"),
     "fewer ids than structures": (["--system-ids", "4"], CONFIG, "1 system_ids for 2 structures"),
     "an id that is no number": (["--system-ids", "4,b"], CONFIG, "--system-ids should be a valid integer"),
     "neither yes nor no": (["--compile", "maybe"], CONFIG, "--compile should be 'auto' or should be a valid boolean"),

@@ -14,12 +14,14 @@ from tests.moving import systems_of
 import shoal
 from shoal.dynamics import NVE, Integrator, Langevin
 from shoal.engine import Limits, RunResults, graph
+from shoal.engine.admission import n_rounds
 from shoal.engine.compiled_step import Listed, pair_evaluation
 from shoal.engine.stepping import Stepping
 from shoal.errors import CompileError, ShoalWarning
 from shoal.io import atoms_to_state
 from shoal.neighbors import neighbor_list
 from shoal.potentials import LennardJones, Sum, pair_terms
+from shoal.relaxation import FIRE
 from shoal.status import Status
 from shoal.testing import close
 
@@ -143,6 +145,31 @@ def test_sums_on_the_matrix_are_those_of_the_edges(skin: float) -> None:
     for name, values in found._asdict().items():
         close(values, expected[name], 1e-13)
         assert float(values.abs().min(0).values.max()) > 1e-6  # no component that vanishes everywhere
+
+
+@pytest.mark.parametrize(
+    ("method", "n_steps", "n_atoms", "n_edges", "worth"),
+    [
+        (NVE(), 1_000, 256, 20_000, False),
+        (NVE(), 20_000, 256, 20_000, True),
+        (NVE(), 1_000, 8_000, 600_000, True),
+        (FIRE(), 5_000, 256, 0, False),
+        (FIRE(), 20_000, 256, 0, True),
+    ],
+)
+def test_auto_compiles_what_is_long_enough(
+    method: NVE | FIRE, n_steps: int, n_atoms: int, n_edges: int, worth: bool
+) -> None:
+    stepping: Stepping = Stepping(method, shoal.BatchCalculator(lennard_jones()), Limits(), "auto", n_steps)
+    loop = SimpleNamespace(n_atoms=n_atoms, neighbors=SimpleNamespace(n_edges=n_edges))
+    assert stepping._is_worth_it(loop) is worth  # type: ignore[arg-type]
+
+
+def test_rounds_of_an_input() -> None:
+    argon = bulk("Ar", "fcc", a=5.4, cubic=True)
+    assert n_rounds([argon] * 10, 16) == 3
+    assert n_rounds(atoms_to_state([argon] * 10), 16) == 3
+    assert n_rounds([argon], 100) == n_rounds("many.xyz", 1) == n_rounds(iter([argon] * 10), 1) == 1
 
 
 def test_a_potential_whose_numbers_were_changed_is_compiled_anew() -> None:

@@ -72,7 +72,7 @@ class RunOptions(BaseModel):
         return {
             "potential": self.model,
             "constraints": constraints,
-            "limits": Limits(**limits),
+            "limits": Limits(**limits) if limits else None,
             "chemical_species_to_atom_type_map": self.species_map(),
             "errors": "status",
             **{key: getattr(self, key) for key in SAME_NAME},

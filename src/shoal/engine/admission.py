@@ -19,8 +19,9 @@ from shoal.dynamics import Ramp
 from shoal.engine.calculator import BatchCalculator
 from shoal.engine.intake import Batch
 from shoal.engine.outcome import SystemResult
-from shoal.errors import InputError, UnsupportedSpeciesError
+from shoal.errors import InputError, UnsupportedSpeciesError, UnsupportedSystemError
 from shoal.motion import Systems
+from shoal.parameters import check_positive, check_whole
 from shoal.state import SimState, check_geometry, concatenate
 from shoal.status import Status
 
@@ -60,11 +61,13 @@ def admit(
     errors: Errors,
     constraints: Sequence[Constraint] | None = None,
     allow_float32: bool = False,
+    accept: Callable[[SimState, Systems], object],
 ) -> Admitted:
     """Pack a batch for `calculator`, on its device.
 
-    `first_place`: the place of the batch's first structure in the input. Raises InputError or
-    UnsupportedSpeciesError for a structure that cannot be used, unless errors="status" makes a result of it.
+    `first_place`: the place of the batch's first structure in the input. `accept` raises UnsupportedSystemError for
+    systems that the method cannot move. Raises InputError, UnsupportedSpeciesError or UnsupportedSystemError for a
+    structure that cannot be used, unless errors="status" makes a result of it.
     """
     parts: list[tuple[SimState, Systems, Sequence[Member]]] = []
     refused: list[SystemResult] = []
@@ -76,19 +79,27 @@ def admit(
             places = torch.arange(first_place + rows.start, first_place + rows.stop, device=state.device)
             systems = systems_of(state, places, constraints)
         except InputError as error:
-            n = rows.stop - rows.start
-            if n > 1:
-                middle = rows.start + n // 2
-                pack(slice(rows.start, middle))
-                pack(slice(middle, rows.stop))
-                return
-            name, message = part.name(0), str(error)
-            message = message if name in message else f"{name}: {message}"
-            if errors == "raise":
-                raise type(error)(message) from error
-            refused.append(_refused(Member(batch, rows.start), error, message))
+            part_with(rows, part, error)
+            return
+        try:
+            accept(state, systems)
+        except UnsupportedSystemError as error:  # any other is about the arguments
+            part_with(rows, part, error)
             return
         parts.append((state, systems, [Member(batch, row) for row in range(rows.start, rows.stop)]))
+
+    def part_with(rows: slice, part: Batch, error: InputError) -> None:
+        n = rows.stop - rows.start
+        if n > 1:
+            middle = rows.start + n // 2
+            pack(slice(rows.start, middle))
+            pack(slice(middle, rows.stop))
+            return
+        name, message = part.name(0), str(error)
+        message = message if name in message else f"{name}: {message}"
+        if errors == "raise":
+            raise type(error)(message) from error
+        refused.append(_refused(Member(batch, rows.start), error, message))
 
     pack(slice(0, len(batch.ids)))
     if not parts:
@@ -120,10 +131,9 @@ def n_systems_of(
 
 def check_counts(steps: str, n_steps: int, every: int, max_atoms: int, skin: float) -> None:
     """Refuse counts and a skin that no run can have; `steps`: what the verb calls its steps. Raises InputError."""
-    if n_steps < 0 or every < 1 or max_atoms < 1 or not skin > 0:
-        raise InputError(
-            f"need {steps} >= 0, every >= 1, max_atoms >= 1, skin > 0; got {n_steps}, {every}, {max_atoms}, {skin}"
-        )
+    check_whole(0, **{steps: n_steps})
+    check_whole(1, every=every, max_atoms=max_atoms)
+    check_positive({"skin": skin})
 
 
 def n_rounds(structures: object, max_atoms: int) -> int:
@@ -185,7 +195,8 @@ def _prepared(part: Batch, calculator: BatchCalculator, allow_float32: bool) -> 
 
 
 def _refused(member: Member, error: InputError, message: str) -> SystemResult:
-    status = Status.UNSUPPORTED if isinstance(error, UnsupportedSpeciesError) else Status.INVALID_INPUT
+    unsupported = isinstance(error, UnsupportedSpeciesError | UnsupportedSystemError)
+    status = Status.UNSUPPORTED if unsupported else Status.INVALID_INPUT
     return result_of(member, status, message, {})
 
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from shoal.constraints import Constraint
-from shoal.dynamics.parameters import positive
 from shoal.engine.admission import Admitted, Errors, Member, admit, check_counts, check_lengths, n_rounds, n_systems_of
 from shoal.engine.calculator import BatchCalculator
 from shoal.engine.finished import finished, open_run
@@ -30,7 +29,8 @@ from shoal.engine.snapshot import RelaxationSnapshot
 from shoal.engine.step import Goal, Limits
 from shoal.engine.stepping import Compile, Stepping
 from shoal.errors import InputError
-from shoal.motion import PerSystem, Systems
+from shoal.motion import PerSystem, Systems, unevaluated
+from shoal.parameters import positive
 from shoal.potentials import Potential
 from shoal.relaxation import FIRE, CellFilter, Optimizer, RelaxState, cell_filter
 from shoal.relaxation.state import DeformedState
@@ -84,9 +84,11 @@ def relax(
     `RelaxationSnapshot` of what is resident every so many steps.
     `compile`: True, False, or "auto": where it pays; a sum of pair potentials is compiled with the step.
     `skin` A: how far the neighbour list reaches beyond the cutoff. `max_atoms`: atoms resident at the same time; what
-    is done leaves, and the next takes its place. `limits`: beyond them a system counts as exploded.
-    `out`: an .xyz file, to which each structure is appended when it is done. `n_structures`: how many there are, where
-    they come as files or an iterator, so that the progress bar tells the time left.
+    is done leaves, and the next takes its place. `limits`: beyond them a system counts as exploded; by default
+    any finite force will do, since an optimizer's steps are short whatever the force.
+    `out`: an .xyz file, to which each structure is appended when it is done.
+    `n_structures`: how many there are, where they come as files or an iterator, so that the progress bar tells the time
+    left.
 
     Ends are converged, max_steps, non_finite or exploded (at the last good frame), stopped; and with
     errors="status" invalid_input and unsupported.
@@ -108,11 +110,16 @@ def relax(
     n_steps = n_rounds(structures, max_atoms) * min(max_steps, USUAL_STEPS)
     if stress_max is not None and not method.moves_cell:
         raise InputError('stress_max needs a cell that moves: cell="unit" or "frechet"')
+
+    def accept(state: SimState, systems: Systems) -> None:
+        method.init(systems, RelaxState(state.positions, state.cell, *unevaluated(state.positions, state.cell)))
+
+    limits = limits or Limits(max_force=inf)
     run = _Relaxation(
         method=method,
         calculator=calculator,
-        stepping=Stepping(method, calculator, limits or Limits(), compile, n_steps),
-        limits=limits or Limits(),
+        stepping=Stepping(method, calculator, limits, compile, n_steps),
+        limits=limits,
         skin=skin,
         max_steps=max_steps,
         max_atoms=max_atoms,
@@ -120,7 +127,7 @@ def relax(
         stress_max=stress_max,
         waiting=batches(structures, max(1, max_atoms // REFILL), system_ids),
         admit=lambda batch, place: admit(
-            batch, calculator, place, errors=errors, constraints=constraints, allow_float32=allow_float32
+            batch, calculator, place, errors=errors, constraints=constraints, allow_float32=allow_float32, accept=accept
         ),
         sink=open_run(out, overwrite=overwrite),
     )
@@ -231,7 +238,8 @@ class _Relaxation:
         """What comes, at its first frame: a loop of its own that gives its lists to the one it joins."""
         state = concatenate([admitted.state for admitted in coming if admitted.state is not None])
         systems = Systems.join([admitted.systems for admitted in coming if admitted.systems is not None])
-        most = systems.pick(inf) if self.stress_max is None else positive("stress_max", self.stress_max, systems)
+        anything = torch.full_like(state.cell[:, 0, 0], inf)
+        most = anything if self.stress_max is None else positive("stress_max", self.stress_max, systems)
         goal = Goal(positive("fmax", self.fmax, systems), most)
         skin = self.skin if self.loop is None else self.loop.neighbors.skin
         loop: Loop[DeformedState] = Loop(
