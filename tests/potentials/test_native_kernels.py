@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from ase.build import bulk, molecule
 from shoal.contract import QUANTITIES
 from shoal.errors import InputError
 from shoal.io import atoms_to_state
+from shoal.native import TARGETS, build, function, runnable_targets, shipped
 from shoal.neighbors import neighbor_list
 from shoal.neighbors.native import is_available
 from shoal.potentials import LennardJones, StillingerWeber, Sum
@@ -168,6 +171,23 @@ def test_a_position_that_is_no_number_shows_in_its_system_only(name: str) -> Non
     assert torch.isfinite(values["forces"][16:]).all()
 
 
+@pytest.mark.parametrize("target", [target.name for target in runnable_targets()])
+@pytest.mark.parametrize("name", ["two types, switch", "Stillinger-Weber"])
+def test_every_instruction_set_that_runs_here_gives_the_same(name: str, target: str, tmp_path: Path) -> None:
+    potential = POTENTIALS[name]
+    state = state_for(potential, "mixed")
+    weights = torch.linspace(-1, 2, state.n_atoms, dtype=torch.float64)
+    neighbors, types = neighbor_list(state, potential.cutoff, 0.5), potential.type_map()(state)
+    evaluate, kernel = potential.by_rows(state, neighbors, types, weights), potential.kernel
+    assert kernel is not None
+    library = tmp_path / "kernel.so"
+    library.write_bytes(build(shipped(f"{kernel.name}.cpp"), TARGETS[target], dict(kernel.defines)))
+    evaluate.call = function(ctypes.CDLL(str(library)), kernel.name, f"ppp{kernel.arguments}ipppp")  # type: ignore[union-attr]
+    expected = by_torch(potential, state, weights)
+    for quantity, value in evaluate(state.positions, state.cell)._asdict().items():  # type: ignore[misc]
+        close(value, expected[quantity], 1e-12)
+
+
 @pytest.mark.parametrize("wrong", [-1, 2])
 def test_a_type_that_is_none_is_refused(wrong: int) -> None:
     potential = POTENTIALS["two types, none"]
@@ -187,3 +207,14 @@ def test_a_sum_adds_what_its_terms_give_by_rows() -> None:
     expected = potential(state, neighbors, QUANTITIES)
     for name, value in evaluate(state.positions, state.cell)._asdict().items():
         close(value, expected[name], 1e-13)
+
+
+def test_a_subclass_with_other_energies_is_not_given_those_of_the_kernel() -> None:
+    class Doubled(LennardJones):
+        def pair_energies(self, *arguments: torch.Tensor) -> torch.Tensor:
+            return 2 * super().pair_energies(*arguments)
+
+    state = state_for(POTENTIALS["one type, switch"], "mixed")
+    neighbors = neighbor_list(state, 4.2)
+    doubled, single = (kind({"Si": TWO["Si"]}, 4.2)(state, neighbors) for kind in (Doubled, LennardJones))
+    close(doubled["forces"], 2 * single["forces"], 1e-13)

@@ -93,7 +93,7 @@ class ShortRangePotential(Potential):
 
     @property
     def kernel(self) -> Kernel | None:
-        """Its C++ kernel, if it has one."""
+        """Its C++ kernel, if it has one. Subclasses do not inherit it: their energies may be others."""
         return None
 
     def kernel_arguments(self, atom_types: torch.Tensor, energy_weights: torch.Tensor | None) -> Sequence[Any]:
@@ -107,7 +107,7 @@ class ShortRangePotential(Potential):
         atom_types: torch.Tensor,
         energy_weights: torch.Tensor | None = None,
     ) -> RowFunction | None:
-        if self.kernel is None or self.device.type != "cpu":
+        if self.kernel is None or "kernel" not in vars(type(self)) or self.device.type != "cpu":
             return None
         weights = None if energy_weights is None else energy_weights.detach().to(torch.float64).contiguous()
         return self.kernel.on(state, neighbors, self.kernel_arguments(atom_types, weights))
