@@ -11,7 +11,7 @@ from shoal.architectures.nequip import InteractionLayer, NequIP, NequIPConfig
 from shoal.architectures.native.table import spline_table
 from shoal.architectures.native.weights import Weights
 from shoal.nn import SCALAR, Channels, Features, Gate
-from shoal.nn.convolution.native.emit import ConvolutionPlan
+from shoal.nn.convolution.native.plan import ConvolutionPlan
 from shoal.nn.convolution.native.layout import Layout, lanes, spread
 
 
