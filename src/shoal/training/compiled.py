@@ -24,10 +24,12 @@ class CompiledPredict:
     raises when it cannot compile passes through.
     """
 
-    def __init__(self, model: AtomicEnergyModel, architecture: str, device: torch.device) -> None:
+    def __init__(
+        self, model: AtomicEnergyModel, architecture: str, device: torch.device, convolution: str = "inductor"
+    ) -> None:
         self.model = model.to(device)
         self.names = [name for name, _ in model.named_parameters()]
-        fast = build(architecture, model.config.model_dump(mode="json"), convolution="inductor")
+        fast = build(architecture, model.config.model_dump(mode="json"), convolution=convolution)
         fast.load_state_dict(model.state_dict())
         fast.to(device)
 

@@ -49,9 +49,8 @@ class ConvolutionPlan:
         """Nonzero sqrt(2l + 1) w3j by components of source, harmonic and target."""
         path = self.paths[n]
         values = sqrt(path.target.dim) * wigner_3j(path.source.l, path.l, path.target.l)
-        return {
-            index: float(values[index]) for index in product(*map(range, values.shape)) if abs(values[index]) > 1e-9
-        }
+        a, b, c = map(range, values.shape)
+        return {index: float(values[index]) for index in product(a, b, c) if abs(values[index]) > 1e-9}
 
     @cached_property
     def angles(self) -> dict[tuple[int, int, int], tuple[int, dict[int, float]]]:
