@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from shoal.native import compiler
 from shoal.nn.convolution.base import Convolution, Edges
 from shoal.nn.convolution.native import operators
 from shoal.nn.convolution.native.layout import lanes
@@ -14,15 +17,14 @@ from shoal.nn.irreps import Channels, Features
 
 
 class NativeConvolution(Convolution):
-    """Sums and gradients without messages in memory. Built at the first call; raises CompileError where it cannot."""
+    """Sums and gradients without messages in memory.
+
+    The kernel is built by `build_kernels`, or at the first call, which then may raise CompileError.
+    """
 
     def _prepare(self, inputs: Channels, dtype: torch.dtype) -> None:
         self.plan = ConvolutionPlan("Layer", inputs, self.outputs, tuple(self.paths), self.l_max, lanes(dtype))
         self.kernel = operators.register(self.plan, dtype)
-
-    def build(self) -> None:
-        """Build the kernel now. Raises CompileError."""
-        operators.library(self.kernel)
 
     def forward(self, features: Features, edges: Edges) -> Features:
         x = torch.cat([self._filled(x).flatten(1) for x in features.values()], dim=1)
@@ -52,3 +54,12 @@ class NativeConvolution(Convolution):
             parts = [rows[:, :, start : start + c] for start, c in zip(starts, layout.parts[irrep], strict=True)]
             found[irrep] = rows if block.stride == self.outputs[irrep] else torch.cat(parts, dim=2)
         return found
+
+
+def build_kernels(model: nn.Module) -> None:
+    """Build the kernels of all native convolutions in a model side by side. Raises CompileError."""
+    words = {module.kernel for module in model.modules() if isinstance(module, NativeConvolution)}
+    if words:
+        compiler()
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(operators.library, sorted(words)))

@@ -25,7 +25,7 @@ _PLANS: dict[str, tuple[ConvolutionPlan, torch.dtype]] = {}
 
 
 def register(plan: ConvolutionPlan, dtype: torch.dtype) -> str:
-    """The word for a plan's kernel; it is built when it is first called or by `library`."""
+    """The word for a plan's kernel; it is built when it is first called, or by `library`."""
     word = hashlib.sha256(repr((plan, dtype)).encode()).hexdigest()[:16]
     _PLANS[word] = plan, dtype
     return word
