@@ -13,7 +13,8 @@ from shoal.architectures import AtomicEnergyModel, NequIP
 from shoal.architectures.native.table import spline_table
 from shoal.errors import ConfigError
 from shoal.nn import BesselBasis, Convolution, ScalarMLP
-from shoal.nn.segments import gather
+from shoal.nn.convolution import NativeConvolution
+from shoal.nn.interpolation import interpolate, interpolate_native
 
 
 class SplineCoefficients(BesselBasis):
@@ -44,14 +45,15 @@ class SplineCoefficients(BesselBasis):
 
 
 class TabulatedRadial(nn.Module):
-    """In the place of a network on the basis: its spline through the knots (`spline_table`)."""
+    """In the place of a network on the basis: its spline through the knots (`spline_table`), `native` by a kernel."""
 
     slopes: Tensor
 
-    def __init__(self, network: ScalarMLP, basis: SplineCoefficients) -> None:
+    def __init__(self, network: ScalarMLP, basis: SplineCoefficients, native: bool) -> None:
         super().__init__()
         self.weights = network.weights
         self._parts = network, basis  # in a tuple: their parameters are named elsewhere
+        self._interpolate = interpolate_native if native else interpolate
         identity = spline_table(lambda x: torch.eye(len(x), dtype=x.dtype), basis.pieces)
         self.register_buffer("slopes", identity[:, 1].to(network.weights[0]), persistent=False)
 
@@ -59,12 +61,10 @@ class TabulatedRadial(nn.Module):
         """(E, W) from coefficients (E, 5)."""
         network, basis = self._parts
         values = network(basis.at_knots().to(coefficients.dtype))
-        table = torch.cat([values, self.slopes @ values], dim=1)
-        piece = coefficients[:, 0].to(torch.int64)
-        a, b, c, d = coefficients[:, 1:, None].unbind(1)
-        value, slope = gather(table, piece).chunk(2, dim=1)
-        next_value, next_slope = gather(table, piece + 1).chunk(2, dim=1)
-        return a * value + b * slope + c * next_value + d * next_slope
+        slopes = self.slopes @ values
+        ends = torch.stack([values[:-1], slopes[:-1], values[1:], slopes[1:]], dim=1)
+        piece = coefficients[:, 0].to(torch.int64).clamp(0, len(ends) - 1)  # also of distances that are no numbers
+        return self._interpolate(ends, coefficients[:, 1:], piece)
 
 
 def tabulate(model: AtomicEnergyModel, pieces: int) -> None:
@@ -73,4 +73,5 @@ def tabulate(model: AtomicEnergyModel, pieces: int) -> None:
         raise ConfigError("radial tables are for the architecture nequip")
     model.basis = SplineCoefficients(model.basis, pieces)
     for convolution in [module for module in model.modules() if isinstance(module, Convolution)]:
-        convolution.radial = TabulatedRadial(convolution.radial, model.basis)  # type: ignore[assignment]
+        native = isinstance(convolution, NativeConvolution)
+        convolution.radial = TabulatedRadial(convolution.radial, model.basis, native)  # type: ignore[assignment]
