@@ -10,8 +10,8 @@ import torch
 from shoal.architectures.native.weights import Weights
 from shoal.architectures.nequip import InteractionLayer, NequIP, NequIPConfig
 from shoal.nn import SCALAR, Channels, Features, Gate
-from shoal.nn.convolution.native.emit import ConvolutionPlan
 from shoal.nn.convolution.native.layout import Layout, lanes, spread
+from shoal.nn.convolution.native.plan import ConvolutionPlan
 from shoal.nn.tabulated import spline_table
 
 

@@ -8,83 +8,11 @@ neighbours, so nothing is scattered. `Layer::local` takes them from this end and
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import product
-from math import sqrt
+from collections.abc import Callable
 
-from shoal.nn.convolution.native.layout import Layout, path_layout
+from shoal.nn.convolution.native.plan import ConvolutionPlan
 from shoal.nn.convolution.native.polynomial import harmonics, number
-from shoal.nn.irreps import Channels, Path
-from shoal.nn.wigner import wigner_3j
-
-MOST_SUMS = 20
-"""Sums held in registers at a time."""
-
-
-@dataclass(frozen=True)
-class ConvolutionPlan:
-    """What is emitted: paths from `inputs` by harmonics up to `l_max` into `targets`; see `shoal.nn.Convolution`."""
-
-    name: str
-    inputs: Channels
-    targets: Channels
-    paths: tuple[Path, ...]
-    l_max: int
-    lanes: int
-
-    @cached_property
-    def x(self) -> Layout:
-        return Layout.of(self.inputs, self.lanes)
-
-    @cached_property
-    def sums(self) -> Layout:
-        return path_layout(self.paths, self.targets, self.lanes)
-
-    def weight(self, n: int) -> int:
-        """Where path n's radial weights begin in a row of them."""
-        return sum(self.x.padded(path.channels) for path in self.paths[:n])
-
-    @property
-    def n_weights(self) -> int:
-        return self.weight(len(self.paths))
-
-    def slot(self, n: int, component: int) -> int:
-        """Where component c of path n lies in the result."""
-        path = self.paths[n]
-        before = sum(other.target == path.target for other in self.paths[:n])
-        return self.sums.blocks[path.target].at(component) + self.sums.part(path.target, before)
-
-    def coupling(self, n: int) -> dict[tuple[int, int, int], float]:
-        """Nonzero sqrt(2l + 1) w3j by components of source, harmonic and target."""
-        path = self.paths[n]
-        values = sqrt(path.target.dim) * wigner_3j(path.source.l, path.l, path.target.l)
-        places = product(range(path.source.dim), range(2 * path.l + 1), range(path.target.dim))
-        return {place: float(values[place]) for place in places if abs(values[place]) > 1e-9}
-
-    @cached_property
-    def angles(self) -> dict[tuple[int, int, int], tuple[int, dict[int, float]]]:
-        """(path, a, c) -> number of t and, by harmonic, what it sums; without those of degree 0, which are numbers."""
-        found: dict[tuple[int, int, int], tuple[int, dict[int, float]]] = {}
-        known: dict[tuple[tuple[int, float], ...], int] = {}
-        for n, path in enumerate(self.paths):
-            if path.l == 0:
-                continue
-            for (a, b, c), value in self.coupling(n).items():
-                found.setdefault((n, a, c), (0, {}))[1][path.l**2 + b] = value
-        for key, (_, terms) in found.items():
-            number_of = known.setdefault(tuple(sorted(terms.items())), len(known))
-            found[key] = (number_of, terms)
-        return found
-
-    @property
-    def n_angles(self) -> int:
-        return 1 + max((number_of for number_of, _ in self.angles.values()), default=-1)
-
-    @property
-    def n_harmonics(self) -> int:
-        return (self.l_max + 1) ** 2
+from shoal.nn.convolution.native.text import emit_angles, factor, groups, lane_sums, sum_of, touched_rows
 
 
 def emit_harmonics(l_max: int) -> str:
@@ -125,69 +53,29 @@ def emit_convolution(plan: ConvolutionPlan, *, gathers: bool) -> str:
         f"struct {plan.name} {{",
         f"  static constexpr int X = {plan.x.size}, SUMS = {plan.sums.size}, WEIGHTS = {plan.n_weights};",
         f"  static constexpr int ANGLES = {plan.n_angles}, HARMONICS = {plan.n_harmonics};",
-        *_angles(plan),
-        *_forward(plan),
+        *emit_angles(plan),
+        *emit_forward(plan),
         *(_backward(plan) if gathers else _local(plan)),
         "};",
     ]
     return "\n".join(lines)
 
 
-def _angles(plan: ConvolutionPlan) -> list[str]:
-    lines = [
-        "  // couplings with the harmonics, arrays of `ld` edges",
-        "  static void angles(int n, size_t ld, const real* Y, real* t) {",
-        "    for (int e = 0; e < n; e += LANES) {",
-    ]
-    used = sorted({b for _, terms in plan.angles.values() for b in terms})
-    for b in used:
-        lines.append(f"      const vec y{b} = load(Y + {b} * ld + e);")
-    written: set[int] = set()
-    for k, terms in plan.angles.values():
-        if k not in written:
-            written.add(k)
-            text = " + ".join(f"{number(value)} * y{b}" for b, value in terms.items())
-            lines.append(f"      store(t + {k} * ld + e, {text});")
-    return [*lines, "    }", "  }"]
-
-
-def _groups(plan: ConvolutionPlan, numbers: Iterable[int]) -> list[list[int]]:
-    """Paths whose sums fit into the registers together; those of one group have equally many channels."""
-    groups: list[list[int]] = []
-    size, channels = MOST_SUMS, -1
-    for n in sorted(numbers, key=lambda n: (plan.paths[n].channels, plan.paths[n].source, plan.paths[n].target)):
-        path = plan.paths[n]
-        if size + path.target.dim > MOST_SUMS or plan.x.padded(path.channels) != channels:
-            groups.append([])
-            size, channels = 0, plan.x.padded(path.channels)
-        groups[-1].append(n)
-        size += path.target.dim
-    return groups
-
-
-def _factor(plan: ConvolutionPlan, n: int, a: int, c: int) -> str | None:
-    """The coupling of component a of the source with c of the target: an element of t, a number, or nothing."""
-    if plan.paths[n].l == 0:
-        value = plan.coupling(n).get((a, 0, c))
-        return None if value is None else number(round(value, 15))
-    entry = plan.angles.get((n, a, c))
-    return None if entry is None else f"t[{entry[0]} * ld]"
-
-
-def _sum(terms: Iterable[tuple[str, str | None]]) -> str:
-    """Sum of products of a vector with a factor, those with none left out."""
-    parts = [v if factor == "real(1.0)" else f"{v} * {factor}" for v, factor in terms if factor is not None]
-    return " + ".join(parts)
-
-
-def _forward(plan: ConvolutionPlan) -> list[str]:
-    lines = [
+def emit_forward(plan: ConvolutionPlan) -> list[str]:
+    return [
         "  // sums over the n edges of a centre; x: features of each neighbour",
         "  template <class Radial>",
         "  static void forward(int n, size_t ld, const real* const* x, const Radial& radial, const real* T,",
         "                      real* sums) {",
+        *emit_sums(plan, _forward_path),
+        "  }",
     ]
-    for group in _groups(plan, range(len(plan.paths))):
+
+
+def emit_sums(plan: ConvolutionPlan, path: Callable[..., list[str]]) -> list[str]:
+    """Sums over n edges by what `path` adds for one edge (plan, number of a path, names of its sums)."""
+    lines = []
+    for group in groups(plan, range(len(plan.paths))):
         outputs = {(n, c): k for k, (n, c) in enumerate((n, c) for n in group for c in range(plan.paths[n].target.dim))}
         lines += [
             f"    for (int h = 0; h < {plan.x.padded(plan.paths[group[0]].channels)}; h += LANES) {{",
@@ -197,11 +85,11 @@ def _forward(plan: ConvolutionPlan) -> list[str]:
             "        (void)t;",
         ]
         for n in group:
-            lines += _forward_path(plan, n, outputs)
+            lines += path(plan, n, outputs)
         lines.append("      }")
         lines += [f"      store(sums + {plan.slot(n, c)} + h, s{k});" for (n, c), k in outputs.items()]
         lines.append("    }")
-    return [*lines, "  }"]
+    return lines
 
 
 def _forward_path(plan: ConvolutionPlan, n: int, outputs: dict[tuple[int, int], int]) -> list[str]:
@@ -215,7 +103,7 @@ def _forward_path(plan: ConvolutionPlan, n: int, outputs: dict[tuple[int, int], 
         *(f"          const vec x{a} = load(q + {block.at(a)}){' * r' if first else ''};" for a in sources),
     ]
     for c in targets:
-        text = _sum((f"x{a}", _factor(plan, n, a, c)) for a in sources)
+        text = sum_of((f"x{a}", factor(plan, n, a, c)) for a in sources)
         lines.append(f"          s{outputs[n, c]} += {text if first else f'r * ({text})'};")
     return [*lines, "        }"]
 
@@ -257,7 +145,7 @@ def _backward(plan: ConvolutionPlan) -> list[str]:
 def _local(plan: ConvolutionPlan) -> list[str]:
     ((_, block),) = plan.x.blocks.items()
     numbers = range(len(plan.paths))
-    touched = _touched(plan, numbers)
+    touched = [(0, "dr"), *touched_rows(plan, numbers)]
     rows = {b for b, _ in touched}
     lines = [
         "  // the n edges of a centre, from the features of its neighbours and the gradient D of its sums: by edge",
@@ -277,37 +165,20 @@ def _local(plan: ConvolutionPlan) -> list[str]:
         "        const real* q = D + h;",
         *(line for n in numbers for line in _edge_path(plan, n, 0, gathers=False)),
         "      }",
-        *_lane_sums(touched, "="),
+        *lane_sums(touched, "="),
         "    }",
     ]
     return [*lines, "  }"]
 
 
-def _touched(plan: ConvolutionPlan, numbers: Iterable[int]) -> list[tuple[int, str]]:
-    """Rows of G that paths add to, with the names of their sums."""
-    found = sorted({plan.paths[n].l ** 2 + b for n in numbers if plan.paths[n].l for _, b, _ in plan.coupling(n)})
-    return [(0, "dr"), *((b, f"g{b}") for b in found)]
-
-
-def _lane_sums(touched: list[tuple[int, str]], assign: str) -> list[str]:
-    lines = []
-    for k in range(0, len(touched), 4):
-        part = touched[k : k + 4]
-        names = [name for _, name in part] + ["vec{}"] * (4 - len(part))
-        lines.append(f"        {{ const quad s = sums_of({', '.join(names)});")
-        lines += [f"          G[{b} * ld + e] {assign} s[{j}];" for j, (b, _) in enumerate(part)]
-        lines.append("        }")
-    return lines
-
-
 def _edge_sums(plan: ConvolutionPlan, numbers: list[int], halves: int, *, gathers: bool) -> list[str]:
     """One edge's derivatives by paths of one source: in the features if `gathers`, in distance and direction."""
-    touched = _touched(plan, numbers)
+    touched = [(0, "dr"), *touched_rows(plan, numbers)]
     lines = ["        vec " + ", ".join(f"{name} = {{}}" for _, name in touched) + ";"]
     for n in numbers:
         for u in range(halves):
             lines += _edge_path(plan, n, u, gathers=gathers)
-    return lines + _lane_sums(touched, "+=")
+    return lines + lane_sums(touched, "+=")
 
 
 def _edge_path(plan: ConvolutionPlan, n: int, u: int, *, gathers: bool) -> list[str]:
@@ -321,7 +192,7 @@ def _edge_path(plan: ConvolutionPlan, n: int, u: int, *, gathers: bool) -> list[
     ]
     total = []
     for a in sources:
-        text = _sum((f"c{c}", _factor(plan, n, a, c)) for c in targets)
+        text = sum_of((f"c{c}", factor(plan, n, a, c)) for c in targets)
         lines.append(f"          const vec v{a} = {text};")
         if gathers:
             lines.append(f"          d{a}_{u} += v{a} * r;")
@@ -333,6 +204,6 @@ def _edge_path(plan: ConvolutionPlan, n: int, u: int, *, gathers: bool) -> list[
         for (a, b, c), value in coupling.items():
             by_harmonic.setdefault(b, {}).setdefault(a, []).append((f"c{c}", number(value)))
         for b, rows in by_harmonic.items():
-            text = " + ".join(f"r{a} * ({_sum(terms)})" for a, terms in rows.items())
+            text = " + ".join(f"r{a} * ({sum_of(terms)})" for a, terms in rows.items())
             lines.append(f"          g{path.l**2 + b} += {text};")
     return [*lines, "        }"]
