@@ -29,6 +29,10 @@ class CompileError(ShoalError):
     """A model that could not be compiled here; eager use of its package still works."""
 
 
+class MissingCompilerError(CompileError):
+    """No C++ compiler was found."""
+
+
 class ConfigError(ShoalError, ValueError):
     """A training configuration with an unknown key or a value that does not fit."""
 

@@ -8,14 +8,15 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
 from shoal.atomic import write_atomically
 from shoal.cache import cache_folder
-from shoal.errors import CompileError
+from shoal.errors import CompileError, MissingCompilerError, ShoalWarning
 from shoal.native.targets import Target, runnable_targets
 
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden")
@@ -24,11 +25,13 @@ FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapp
 
 @cache
 def compiler() -> str:
-    """Path of the C++ compiler: CXX, g++, clang++ or c++. Raises CompileError if there is none."""
+    """Path of the C++ compiler: CXX, g++, clang++ or c++. Raises MissingCompilerError if there is none."""
     for name in (os.environ.get("CXX"), "g++", "clang++", "c++"):
         if name and (found := shutil.which(name)):
             return found
-    raise CompileError("no C++ compiler was found. Install one (Debian: apt install g++) or set CXX; see shoal doctor.")
+    raise MissingCompilerError(
+        "no C++ compiler was found. Install one (Debian: apt install g++) or set CXX; see shoal doctor."
+    )
 
 
 def build(source: str, target: Target | None = None, defines: Mapping[str, str] | None = None) -> bytes:
@@ -42,6 +45,18 @@ def build(source: str, target: Target | None = None, defines: Mapping[str, str] 
 def load(source: str, defines: Mapping[str, str] | None = None) -> ctypes.CDLL:
     """The library of a C++ text, built for this processor if it is not in the cache, loaded once a process."""
     return _loaded(_built(source, runnable_targets()[0], defines or {}))
+
+
+def can_be_had(make: Callable[[], object]) -> bool:
+    """Whether a kernel can be made here; a compiler that is there and fails is worth a warning."""
+    try:
+        make()
+    except MissingCompilerError:
+        return False
+    except CompileError as error:
+        warnings.warn(f"{error}; slower operators take its place", ShoalWarning, stacklevel=2)
+        return False
+    return True
 
 
 def load_bytes(library: bytes) -> ctypes.CDLL:

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from shoal.errors import CompileError, InputError
-from shoal.native import function, load, shipped
+from shoal.errors import InputError
+from shoal.native import can_be_had, function, load, shipped
 from shoal.neighbors.pairs import Geometry, Pairs
 
 FAILURES = {
@@ -41,11 +41,7 @@ class Packed(NamedTuple):
 @cache
 def is_available() -> bool:
     """Whether the kernels can be had here: a C++ compiler makes them, or has made them before."""
-    try:
-        _functions()
-    except CompileError:
-        return False
-    return True
+    return can_be_had(_functions)
 
 
 def native_pairs(geometry: Geometry, cutoff: float) -> Pairs:

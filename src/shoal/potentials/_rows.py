@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from shoal.errors import CompileError
-from shoal.native import function, load, pointer, pointers, shipped
+from shoal.native import can_be_had, function, load, pointer, pointers, shipped
 from shoal.neighbors import NeighborList
 from shoal.potentials._derivatives import stress
 from shoal.state import SimState
@@ -90,8 +89,7 @@ class _OnRows:
 
 @cache
 def _function(kernel: Kernel) -> Callable[..., Any] | None:
-    try:
-        library = load(shipped(f"{kernel.name}.cpp"), dict(kernel.defines))
-    except CompileError:
+    source, defines = shipped(f"{kernel.name}.cpp"), dict(kernel.defines)
+    if not can_be_had(lambda: load(source, defines)):
         return None
-    return function(library, kernel.name, f"ppp{kernel.arguments}ipppp")
+    return function(load(source, defines), kernel.name, f"ppp{kernel.arguments}ipppp")

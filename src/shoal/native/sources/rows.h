@@ -97,12 +97,6 @@ static inline vec root(vec v) {
     return v;
 }
 
-static inline double sum(vec v) {
-    double total = 0;
-    for (int l = 0; l < LANES; l++) total += v[l];
-    return total;
-}
-
 // Energies (S) and virials (S, 9) from those of atoms; whole eV, whose sums are exact, and the rest are summed apart.
 static inline void sum_systems(const Rows& rows, const double* atomic, const double* atomic_virial, int threads,
                                double* energy, double* virial) {
