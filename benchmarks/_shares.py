@@ -11,16 +11,17 @@ from typing import Any
 from shoal.engine.loop import Loop
 
 PARTS = {"list": "_settled", "model": "evaluate", "step": "_advance"}
-"""The loop's methods that renew neighbour lists, evaluate the potential (eager steps only), and take a step with it."""
+"""The loop's methods that renew neighbour lists, evaluate the potential (where it is not compiled), and take a step."""
 
 
 @contextmanager
 def timed_parts() -> Iterator[Counter[str]]:
-    """Seconds in each of `PARTS` while this is open; an eager "step" holds its "model"."""
+    """Seconds in each of `PARTS` while this is open; a "step" holds its "model", which counts nowhere else."""
     seconds: Counter[str] = Counter()
+    open_parts: list[str] = []
     originals = {method: getattr(Loop, method) for method in PARTS.values()}
     for part, method in PARTS.items():
-        setattr(Loop, method, _timed(originals[method], part, seconds))
+        setattr(Loop, method, _timed(originals[method], part, seconds, open_parts))
     try:
         yield seconds
     finally:
@@ -28,12 +29,16 @@ def timed_parts() -> Iterator[Counter[str]]:
             setattr(Loop, method, original)
 
 
-def _timed(method: Callable[..., Any], part: str, seconds: Counter[str]) -> Callable[..., Any]:
+def _timed(method: Callable[..., Any], part: str, seconds: Counter[str], open_parts: list[str]) -> Callable[..., Any]:
     def timed(*arguments: Any, **options: Any) -> Any:
+        counts = part != "model" or "step" in open_parts
+        open_parts.append(part)
         start = time.perf_counter()
         try:
             return method(*arguments, **options)
         finally:
-            seconds[part] += time.perf_counter() - start
+            open_parts.pop()
+            if counts:
+                seconds[part] += time.perf_counter() - start
 
     return timed

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from typing import Any, NamedTuple, Self, TypeVar
 
 import torch
@@ -51,7 +52,8 @@ class Rows:
 
     def leaves(self) -> list[torch.Tensor]:
         """Every tensor, in the order of the fields."""
-        return [getattr(self, f.name) for f in fields(self)]
+        kind: Any = type(self)
+        return [getattr(self, name) for name in _names(kind)]
 
     def with_leaves(self, leaves: Iterable[torch.Tensor]) -> Self:
         """The same kind of rows with other tensors, in the order of the fields."""
@@ -87,6 +89,12 @@ class Rows:
             return torch.where(mask.reshape(-1, *([1] * (new.dim() - 1))), new, old)
 
         return type(self)(*(pick(f.name, f.metadata["scope"]) for f in fields(self)))
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...]:
+    """Of the fields; asked for at every step."""
+    return tuple(f.name for f in fields(kind))
 
 
 PerSystem = float | Sequence[float] | torch.Tensor

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import physical_validation as pv
 import pytest
 from tests.dynamics.argon import BAROSTATS, METHODS, THERMOSTATS, argon, crystal
 
@@ -53,7 +54,6 @@ def sampled(name: str, temperatures: list[float], pressures: list[float]) -> dic
 
 
 def simulation(name: str, of: dict[str, np.ndarray], point: int, temperature: float, pressure: float) -> Any:
-    pv = pytest.importorskip("physical_validation")
     moves_cell, at_rest = METHODS[name].moves_cell, METHODS[name].conserves_momentum
     state: dict[str, Any] = {"pressure": pressure} if moves_cell else {"volume": float(of["volume"][point, 0])}
     return pv.data.SimulationData(
@@ -86,7 +86,6 @@ def simulation(name: str, of: dict[str, np.ndarray], point: int, temperature: fl
 
 @pytest.mark.parametrize("name", THERMOSTATS)
 def test_the_method_samples_its_ensemble(name: str) -> None:
-    pv = pytest.importorskip("physical_validation")
     moves_cell = name in BAROSTATS
     temperatures, pressures = [COOL, WARM, COOL][: 2 + moves_cell], [LOW, LOW, HIGH][: 2 + moves_cell]
     of = sampled(name, temperatures, pressures)

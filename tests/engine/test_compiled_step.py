@@ -111,7 +111,7 @@ def test_what_cannot_be_compiled_goes_on_uncompiled(monkeypatch: pytest.MonkeyPa
         raise RuntimeError("no compiler here")
 
     monkeypatch.setattr(compiled_step, "compiled_graph", failing)
-    monkeypatch.setattr(stepping, "WORTH_COMPILING", 0.0)
+    monkeypatch.setattr(stepping, "COMPILING", {NVE: 0.0})
     potential = lennard_jones()
     atoms = bulk("Ar", "fcc", a=5.4, cubic=True)
     with pytest.raises(CompileError, match="no compiler here"):
@@ -131,7 +131,8 @@ def test_sums_on_the_matrix_are_those_of_the_edges(skin: float) -> None:
     neighbors = neighbor_list(state, POTENTIAL.cutoff, skin)
     terms = pair_terms(POTENTIAL)
     assert terms is not None
-    found = pair_evaluation(terms, Listed.of(neighbors, types), systems_of(state), state.positions, state.cell)
+    listed = Listed.of(neighbors, types, with_pairs=True)
+    found = pair_evaluation(terms, listed, systems_of(state), state.positions, state.cell)
     expected = POTENTIAL(state, neighbors, ("energy", "forces", "virial"), atom_types=types)
     for name, values in found._asdict().items():
         close(values, expected[name], 1e-13)

@@ -16,9 +16,9 @@ from tests.engine.runs import largest_difference, lennard_jones, mixed_systems, 
 import shoal
 from shoal.dynamics import INTEGRATORS, NVE, Integrator, Langevin, Ramp
 from shoal.engine import DynamicsSnapshot, Limits
-from shoal.errors import InputError, ShoalWarning, UnsupportedRequestError, UnsupportedSpeciesError
+from shoal.errors import InputError, ShoalWarning, UnsupportedSpeciesError
 from shoal.integrations.ase import ShoalCalculator
-from shoal.potentials import StillingerWeber, Sum
+from shoal.potentials import Sum
 from shoal.status import Status
 
 LANGEVIN = Langevin(temperature=60.0, friction=0.02)
@@ -206,8 +206,6 @@ def test_arguments_that_make_no_sense() -> None:
     with pytest.raises(InputError, match="float32"):
         run(shoal.io.atoms_to_state([atoms], dtype=torch.float32), 1)
     run(shoal.io.atoms_to_state([atoms], dtype=torch.float32), 1, allow_float32=True)
-    with pytest.raises(UnsupportedRequestError, match="pair"):
-        shoal.simulate(bulk("Si"), StillingerWeber(), NVE(), 1.0, 1, compile=True, progress=False)
     assert len(run([], 1)) == 0
 
 

@@ -5,10 +5,11 @@ N atoms, S systems.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -108,6 +109,18 @@ def n_systems_of(structures: object) -> int | None:
     if isinstance(structures, list | tuple) and not any(isinstance(item, str | Path) for item in structures):
         return len(structures)
     return None
+
+
+def n_rounds(structures: object, max_atoms: int) -> int:
+    """How many batches of so many atoms an input fills, where that can be said at once; else 1."""
+    if isinstance(structures, SimState):
+        n_atoms = structures.n_atoms
+    elif n_systems_of(structures) is None:
+        return 1
+    else:
+        items: Any = structures
+        n_atoms = sum(len(item) for item in items if isinstance(item, Sized))
+    return max(1, ceil(n_atoms / max_atoms))
 
 
 def check_lengths(n_systems: int | None, **values: object) -> None:

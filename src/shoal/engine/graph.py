@@ -1,4 +1,4 @@
-"""A function of tensors as one compiled graph that holds for any sizes."""
+"""A function of tensors as one compiled graph that holds for any sizes, or as two with something in between."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 import torch
+from torch import fx
 
 from shoal.cache import inductor_cache
 from shoal.motion import Rows
@@ -34,17 +35,102 @@ def compiled_graph(function: Function, like: Sequence[torch.Tensor], dims: Seque
     The function must not look at values. It is traced once, with stand-ins of the sizes above, and handed to Inductor
     without torch.compile's own tracing, whose graphs hold for sizes above 1 only. Raises what the compiler raises.
     """
-    from torch._inductor import standalone_compile
+    return _compiled(_traced(function, like, dims))
+
+
+def compiled_halves(
+    function: Function, like: Sequence[torch.Tensor], dims: Sequence[Dims], n_asked: int, n_given: int
+) -> tuple[Function, Function]:
+    """The same for a function that stops on its way to ask for something: two graphs, before and after.
+
+    The last `n_given` inputs are what it is given, and its first `n_asked` outputs, which do not depend on them, what
+    it asks with. The first graph takes the other inputs to the question and whatever is kept for later; the second
+    takes all inputs and what is kept to the remaining outputs.
+    """
+    before, after = _halves(_traced(function, like, dims), n_asked, n_given)
+    return _compiled(before), _compiled(after)
+
+
+def _traced(function: Function, like: Sequence[torch.Tensor], dims: Sequence[Dims]) -> fx.GraphModule:
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    stand_ins: list[Any] = [_stand_in(tensor, names) for tensor, names in zip(like, dims, strict=True)]
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        mode, symbolic = _symbolic([_stand_in(*pair) for pair in zip(like, dims, strict=True)], dims)
+        with mode:
+            return make_fx(lambda *values: function(list(values)), _allow_non_fake_inputs=True)(*symbolic)
+
+
+def _compiled(graph: fx.GraphModule) -> Function:
+    """Compiled; inputs that come out as they went in are not among the outputs of the compiled graph."""
+    from torch._inductor import standalone_compile
+
+    inputs, output = graph.graph.find_nodes(op="placeholder"), graph.graph.output_node()
+    wanted: Any = output.args[0]
+    made = list(dict.fromkeys(node for node in wanted if node.op != "placeholder"))
+    place = {node: k for k, node in enumerate([*inputs, *made])}
+    order = [place[node] for node in wanted]
+    output.args = (tuple(made),)
+    graph.recompile()
     with inductor_cache(), warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        mode, symbolic = _symbolic(stand_ins, dims)
-        with mode:
-            graph = make_fx(lambda *values: function(list(values)), _allow_non_fake_inputs=True)(*symbolic)
-        compiled = standalone_compile(graph, stand_ins, dynamic_shapes="from_graph")
-    return lambda values: list(compiled(*values))
+        # `run` sees to it that strides are those traced, so that this need not be asserted at every call
+        options = {"config_patches": {"size_asserts": False}}
+        examples = [node.meta["val"] for node in inputs]
+        compiled = standalone_compile(graph, examples, dynamic_shapes="from_graph", options=options)
+
+    def run(values: list[torch.Tensor]) -> list[torch.Tensor]:
+        values = [value.contiguous() for value in values]
+        everything = [*values, *compiled(*values)]
+        return [everything[k] for k in order]
+
+    return run
+
+
+def _halves(traced: fx.GraphModule, n_asked: int, n_given: int) -> tuple[fx.GraphModule, fx.GraphModule]:
+    """The graphs that `compiled_halves` compiles."""
+    nodes = list(traced.graph.nodes)
+    wanted: Any = traced.graph.output_node().args[0]
+    inputs = [node for node in nodes if node.op == "placeholder"]
+    late = set(inputs[len(inputs) - n_given :])
+    for node in nodes:
+        if not late.isdisjoint(node.all_input_nodes):
+            late.add(node)
+    asked, outputs = wanted[:n_asked], wanted[n_asked:]
+    assert late.isdisjoint(asked)
+    needed = set(outputs)
+    for node in reversed(nodes):
+        if node in needed and (node in late or _is_cheap(node)):
+            needed.update(node.all_input_nodes)
+    kept = [n for n in nodes if n in needed and n not in late and n.op != "placeholder" and not _is_cheap(n)]
+    before = _graph(traced, inputs[: len(inputs) - n_given], [*asked, *kept])
+    return before, _graph(traced, [*inputs, *kept], outputs)
+
+
+def _is_cheap(node: fx.Node) -> bool:
+    """Is this rather made again than handed on: a size, a constant, a view?"""
+    if node.op != "call_function":
+        return node.op == "get_attr"
+    made_of_nothing = not any(isinstance(one.meta.get("val"), torch.Tensor) for one in node.all_input_nodes)
+    is_tensor = isinstance(node.meta.get("val"), torch.Tensor)
+    return made_of_nothing or not is_tensor or getattr(node.target, "is_view", False)
+
+
+def _graph(of: fx.GraphModule, inputs: Sequence[fx.Node], outputs: Sequence[fx.Node]) -> fx.GraphModule:
+    """The part of a graph that leads from `inputs`, any of its nodes, to `outputs`."""
+    graph, copies = fx.Graph(), {}
+    for k, node in enumerate(inputs):
+        copies[node] = graph.placeholder(f"input_{k}")
+        copies[node].meta = {**node.meta, "val": node.meta["val"].contiguous()}
+    needed = set(outputs)
+    for node in reversed(of.graph.nodes):
+        if node in needed and node not in copies:
+            needed.update(node.all_input_nodes)
+    for node in of.graph.nodes:
+        if node in needed and node not in copies:
+            copies[node] = graph.node_copy(node, lambda one: copies[one])
+    graph.output(tuple(copies[node] for node in outputs))
+    return fx.GraphModule(of, graph)
 
 
 def _stand_in(tensor: torch.Tensor, names: Dims) -> torch.Tensor:

@@ -6,7 +6,6 @@ N atoms, S systems.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from functools import partial
 from typing import Generic
 
@@ -24,16 +23,6 @@ from shoal.status import Status
 
 WIDEST_SKIN = 8.0
 """A: a step that would need a wider one is no step of dynamics or of a relaxation."""
-
-
-@dataclass(frozen=True)
-class Arrivals(Generic[State]):
-    """Systems that join a loop: their state, and their evaluated first frame."""
-
-    state: SimState
-    systems: Systems
-    frame: State
-    goal: Goal | None
 
 
 class Loop(Generic[State]):
@@ -130,8 +119,8 @@ class Loop(Generic[State]):
         self.n_active_atoms = int(self.systems.n_atoms[self.active].sum())
         self.most_steps = int(self.steps[self.active].max()) if self.any_active else 0
 
-    def exchange(self, keep: torch.Tensor, arrivals: Arrivals[State] | None) -> None:
-        """Let all systems but those to `keep` (int64, in order) go, and let others come behind them."""
+    def exchange(self, keep: torch.Tensor, arrivals: Loop[State] | None) -> None:
+        """Let all systems but those to `keep` (int64, in order) go, and let those of another loop come behind them."""
         atoms = (self.systems.of_atoms(torch.zeros_like(self.active).index_fill(0, keep, True))).nonzero()[:, 0]
         states, systems = [select(self.moved_state(), keep)], [self.systems.take(atoms, keep)]
         frames, lists = [self.frame.take(atoms, keep)], [taken(self.neighbors, keep)]
@@ -141,9 +130,9 @@ class Loop(Generic[State]):
             states.append(arrivals.state)
             systems.append(arrivals.systems)
             frames.append(arrivals.frame)
-            lists.append(neighbor_list(arrivals.state, self.calculator.cutoff, self.neighbors.skin))
+            lists.append(arrivals.neighbors)
             goals += [] if arrivals.goal is None else [arrivals.goal]
-            steps.append(torch.zeros_like(arrivals.systems.n_atoms))
+            steps.append(arrivals.steps)
         self.state, self.systems = concatenate(states), Systems.join(systems)
         self.types = self.calculator.type_map(self.state)
         self.frame, self.steps = type(self.frame).join(frames), torch.cat(steps)
@@ -170,7 +159,7 @@ class Loop(Generic[State]):
     def _advance(self) -> tuple[State, torch.Tensor, torch.Tensor]:
         if self._compiled is not None:
             assert self._listed is not None
-            return self._compiled(self.frame, self.systems, self.active, self._listed, self.goal)
+            return self._compiled(self.frame, self.systems, self.active, self._listed, self.goal, self.evaluate)
         return advance(
             self.mover,
             self.frame,
@@ -213,7 +202,7 @@ class Loop(Generic[State]):
 
     def _use(self, neighbors: NeighborList) -> None:
         self.neighbors = neighbors.of_state(self.state)
-        self._listed = None if self._terms is None else Listed.of(self.neighbors, self.types)
+        self._listed = Listed.of(self.neighbors, self.types, with_pairs=self._terms is not None)
         self.n_rebuilds += 1
 
     def _judge(self, new: State, old: State, trusted: torch.Tensor) -> torch.Tensor:

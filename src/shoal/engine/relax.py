@@ -17,14 +17,14 @@ import torch
 
 from shoal.constraints import Constraint
 from shoal.dynamics.parameters import positive
-from shoal.engine.admission import Admitted, Errors, Member, admit, check_lengths, n_systems_of
+from shoal.engine.admission import Admitted, Errors, Member, admit, check_lengths, n_rounds, n_systems_of
 from shoal.engine.calculator import BatchCalculator
 from shoal.engine.finished import finished, open_run
 from shoal.engine.intake import Batch, batches
-from shoal.engine.loop import Arrivals, Loop
+from shoal.engine.loop import Loop
 from shoal.engine.outcome import Counts, SystemResult
 from shoal.engine.run_progress import RunProgress, run_progress
-from shoal.engine.run_results import RunInfo, RunResults, states_by_id
+from shoal.engine.run_results import RunInfo, RunResults
 from shoal.engine.sinks import Sink
 from shoal.engine.snapshot import RelaxationSnapshot
 from shoal.engine.step import Goal, Limits
@@ -34,7 +34,7 @@ from shoal.motion import PerSystem, Systems
 from shoal.potentials import Potential
 from shoal.relaxation import FIRE, CellFilter, Optimizer, RelaxState, cell_filter
 from shoal.relaxation.state import DeformedState
-from shoal.state import SimState, concatenate
+from shoal.state import SimState, concatenate, select
 from shoal.status import Status
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ REFILL = 8
 """The batch is refilled in this many parts: when so much of it is done that the next part fits."""
 WASTE = 0.3
 """The share of finished atoms that is carried along, at most, while nothing that waits fits."""
+USUAL_STEPS = 100
+"""What a relaxation takes, about, where max_steps does not end it before."""
 
 
 def relax(
@@ -79,7 +81,7 @@ def relax(
     cell is below; `stress_max` GPa: and the largest stress is, too. `max_steps`: of each structure.
     `constraints`: of `shoal.constraints`, besides those the structures carry. `on_step` is called with a
     `RelaxationSnapshot` of what is resident every so many steps.
-    `compile`: True, False, or "auto": where it pays; only sums of pair potentials are compiled.
+    `compile`: True, False, or "auto": where it pays; a sum of pair potentials is compiled with the step.
     `skin` A: how far the neighbour list reaches beyond the cutoff. `max_atoms`: atoms resident at the same time; what
     is done leaves, and the next takes its place. `limits`: beyond them a system counts as exploded.
     `out`: an .xyz file, to which each structure is appended when it is done.
@@ -104,12 +106,13 @@ def relax(
     )
     n_systems = n_systems_of(structures)
     check_lengths(n_systems, fmax=fmax, stress_max=stress_max, pressure=getattr(method.cell, "pressure", 0.0))
+    n_steps = n_rounds(structures, max_atoms) * min(max_steps, USUAL_STEPS)
     if stress_max is not None and not method.moves_cell:
         raise InputError('stress_max needs a cell that moves: cell="unit" or "frechet"')
     run = _Relaxation(
         method=method,
         calculator=calculator,
-        stepping=Stepping(method, calculator, limits or Limits(), compile, max_steps),
+        stepping=Stepping(method, calculator, limits or Limits(), compile, n_steps),
         limits=limits or Limits(),
         skin=skin,
         max_steps=max_steps,
@@ -152,7 +155,7 @@ class _Relaxation:
     members: list[Member] = field(default_factory=list)
     places: dict[int, int] = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)
-    states: dict[int, SimState] = field(default_factory=dict)
+    states: list[SimState] = field(default_factory=list)
     n_rebuilds: int = 0
     atom_steps: int = 0
 
@@ -213,39 +216,31 @@ class _Relaxation:
         arrivals = self._arrivals(coming) if coming else None
         members = [member for admitted in coming for member in admitted.members]
         if self.loop is None:
-            if arrivals is None:
-                return
-            self.loop = Loop(
-                self.method,
-                self.calculator,
-                arrivals.state,
-                arrivals.systems,
-                skin=self.skin,
-                limits=self.limits,
-                goal=arrivals.goal,
-            )
-            self.loop.frame = arrivals.frame
-            self.members = members
+            self.loop, self.members = arrivals, members
         else:
             keep = self._emit(bar)
             self.members = [self.members[row] for row in keep.tolist()] + members
             self.loop.exchange(keep, arrivals)
+        if self.loop is None:
+            return
         self.loop.begin(self.loop.frame)
         self.loop.freeze(self.loop.active & self._arrived(), Status.CONVERGED)
         self._stop_the_longest(self.loop)
         self.stepping(self.loop)
 
-    def _arrivals(self, coming: Sequence[Admitted]) -> Arrivals[DeformedState]:
+    def _arrivals(self, coming: Sequence[Admitted]) -> Loop[DeformedState]:
+        """What comes, at its first frame: a loop of its own that gives its lists to the one it joins."""
         state = concatenate([admitted.state for admitted in coming if admitted.state is not None])
         systems = Systems.join([admitted.systems for admitted in coming if admitted.systems is not None])
-        values = self.calculator(
-            state, ("energy", "forces", "virial") if self.method.moves_cell else ("energy", "forces")
-        )
-        virial = values.get("virial", torch.full_like(state.cell, float("nan")))
-        start = RelaxState(state.positions, state.cell, values["energy"], values["forces"], virial)
         most = inf if self.stress_max is None else self.stress_max
         goal = Goal(positive("fmax", self.fmax, systems), systems.pick(most))
-        return Arrivals(state, systems, self.method.init(systems, start), goal)
+        skin = self.skin if self.loop is None else self.loop.neighbors.skin
+        loop: Loop[DeformedState] = Loop(
+            self.method, self.calculator, state, systems, skin=skin, limits=self.limits, goal=goal
+        )
+        at = loop.evaluate(state.positions, state.cell)
+        loop.frame = self.method.init(systems, RelaxState(state.positions, state.cell, *at))
+        return loop
 
     def _arrived(self) -> torch.Tensor:
         loop = self.loop
@@ -260,8 +255,8 @@ class _Relaxation:
         ended = (~loop.active).nonzero()[:, 0].tolist()
         final = loop.moved_state()
         results = finished(loop, self.members, final, Status.CONVERGED, ended)
-        if self.sink.path is None:
-            self.states.update(states_by_id(final, ended))
+        if self.sink.path is None and ended:
+            self.states.append(select(final, ended))
         self._write(results, bar)
         self.n_rebuilds, self.atom_steps = loop.n_rebuilds, loop.atom_steps
         return loop.active.nonzero()[:, 0]

@@ -5,7 +5,7 @@ N atoms, S systems.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ class RunResults(EvaluationResults):
         systems: Sequence[SystemResult],
         counts: Counts,
         info: RunInfo,
-        states: Mapping[int, SimState],
+        states: Sequence[SimState],
         path: Path | None = None,
     ) -> None:
         super().__init__(outputs, systems, counts, path)
@@ -61,10 +61,11 @@ class RunResults(EvaluationResults):
 
         Raises InputError if there is none, or if the results are in a file.
         """
-        chosen = [self._states[system.system_id] for system in self.systems if system.system_id in self._states]
-        if not chosen:
+        if not self._states:
             raise InputError("no system could be moved, so there is no state to go on from")
-        return concatenate(chosen)
+        moved = concatenate(self._states)
+        rows = {system_id: row for row, system_id in enumerate(moved.system_id.tolist())}
+        return select(moved, [rows[system.system_id] for system in self.systems if system.system_id in rows])
 
     def to_table(self) -> dict[str, Any]:
         """Columns by name, ready for `pandas.DataFrame`: those of `evaluate`, and n_steps."""
@@ -75,9 +76,3 @@ class RunResults(EvaluationResults):
         rate = self.info.atom_steps / self.counts.seconds if self.counts.seconds else 0.0
         how = "compiled" if self.info.compiled else "eager"
         return f"{self.info.method}, {how}: {self.counts}; {rate:,.0f} atom-steps/s"
-
-
-def states_by_id(state: SimState, rows: Sequence[int] | None = None) -> dict[int, SimState]:
-    """Some systems of a state, by default all, by their ids."""
-    ids = state.system_id.tolist()
-    return {ids[s]: select(state, [s]) for s in (range(len(ids)) if rows is None else rows)}

@@ -19,14 +19,14 @@ from shoal.constraints import Constraint, hold_velocities
 from shoal.dynamics import Integrator, Langevin, MDState, maxwell_boltzmann
 from shoal.dynamics.base import PerSystem
 from shoal.dynamics.parameters import not_negative, positive
-from shoal.engine.admission import Admitted, Errors, admit, check_lengths, n_systems_of
+from shoal.engine.admission import Admitted, Errors, admit, check_lengths, n_rounds, n_systems_of
 from shoal.engine.calculator import BatchCalculator
 from shoal.engine.finished import finished, open_run
 from shoal.engine.intake import batches
 from shoal.engine.loop import Loop
 from shoal.engine.outcome import Counts, SystemResult
 from shoal.engine.run_progress import RunProgress, run_progress
-from shoal.engine.run_results import RunInfo, RunResults, states_by_id
+from shoal.engine.run_results import RunInfo, RunResults
 from shoal.engine.snapshot import DynamicsSnapshot
 from shoal.engine.step import Limits
 from shoal.engine.stepping import Compile, Stepping
@@ -77,7 +77,7 @@ def simulate(
     `seed`: 0 to 2**64 - 1, by default one from the operating system, which the results tell. All random numbers follow
     from it, the system's id and the step. `constraints`: of `shoal.constraints`, besides those the structures carry.
     `on_step` is called at the start and then `every` so many steps with a `DynamicsSnapshot` of the batch.
-    `compile`: True, False, or "auto": where it pays; only sums of pair potentials are compiled.
+    `compile`: True, False, or "auto": where it pays; a sum of pair potentials is compiled with the step.
     `skin` A: how far the neighbour list reaches beyond the cutoff. `max_atoms`: atoms that run at the same time.
     `limits`: beyond them a system counts as exploded. `out`: an .xyz file for the last frames.
 
@@ -99,12 +99,14 @@ def simulate(
     )
     limits = limits or Limits()
     seed = new_seed() if seed is None else seed
-    stepping: Stepping[MDState] = Stepping(method, calculator, limits, compile, n_steps)
+    stepping: Stepping[MDState] = Stepping(
+        method, calculator, limits, compile, n_rounds(structures, max_atoms) * n_steps
+    )
     counts, start = Counts(), time.perf_counter()
     total = n_systems_of(structures)
     own = {f.name: getattr(method, f.name) for f in fields(method)}  # type: ignore[arg-type]
     check_lengths(total, timestep=timestep, temperature=temperature, **{f"integrator.{k}": v for k, v in own.items()})
-    states: dict[int, SimState] = {}
+    states: list[SimState] = []
     n_rebuilds, atom_steps, place = 0, 0, 0
     sink = open_run(out, overwrite=overwrite)
     with sink, run_progress(total, n_steps) if progress else nullcontext() as bar:
@@ -122,7 +124,7 @@ def simulate(
                 n_rebuilds += run.n_rebuilds
                 atom_steps += run.atom_steps
                 if out is None:
-                    states.update(states_by_id(final))
+                    states.append(final)
             order = {system_id: k for k, system_id in enumerate(batch.ids)}
             results.sort(key=lambda result: order[result.system_id])
             sink.write(results)

@@ -10,31 +10,37 @@ from weakref import WeakKeyDictionary
 
 import torch
 
+from shoal.dynamics import NVE, CellRescaling, Langevin, NoseHoover
 from shoal.engine.calculator import BatchCalculator
 from shoal.engine.compiled_step import CompiledStep
 from shoal.engine.loop import Loop
 from shoal.engine.step import Limits, Mover, State
-from shoal.errors import CompileError, InputError, ShoalWarning, UnsupportedRequestError
+from shoal.errors import CompileError, InputError, ShoalWarning
+from shoal.motion import Evaluation
 from shoal.potentials import Potential, pair_terms
 
 Compile = Literal["auto", True, False]
 
-EAGER_STEP = 1.5e-3
-EAGER_ATOM = 8e-6
-WORTH_COMPILING = 30.0
-"""Seconds: what an eager step takes, about, with each atom of it, and from how long a run on it is compiled."""
+COMPILING = {NVE: 9.0, Langevin: 15.0, NoseHoover: 21.0, CellRescaling: 31.0}
+SLOWEST = 50.0
+"""Seconds that compiling a step takes, about; an optimizer's is the slowest."""
+EAGER_STEP = 1e-4
+EAGER_ATOM = 2e-6
+EAGER_PAIR = 1e-7
+"""What an eager step takes more than a compiled one, about: for each second of compiling, since both grow with the
+number of operations, and seconds for each atom and, if the potential is compiled too, for each edge of its list."""
 
-
-_KNOWN: WeakKeyDictionary[Potential, dict[Hashable, CompiledStep[Any]]] = WeakKeyDictionary()
-"""Compiled steps of this process, by potential, so that a second run does not compile again."""
+_OF_PAIRS: WeakKeyDictionary[Potential, dict[Hashable, CompiledStep[Any]]] = WeakKeyDictionary()
+_OF_ANY: dict[Hashable, CompiledStep[Any]] = {}
+"""Compiled steps of this process, with a sum of pair potentials and with any potential, so that a second run does not
+compile again."""
 
 
 class Stepping(Generic[State]):
     """Decides for a run, and compiles where a step like it has not been compiled in this process.
 
-    `compile`: True raises UnsupportedRequestError for a potential that is no sum of pair potentials and CompileError
-    where compiling fails; "auto" compiles what is long enough to pay for it, and goes on uncompiled, with one warning,
-    where that fails; False never does.
+    `compile`: True raises CompileError where compiling fails; "auto" compiles what is long enough to pay for it, and
+    goes on uncompiled, with one warning, where that fails; False never does.
     """
 
     def __init__(
@@ -42,43 +48,45 @@ class Stepping(Generic[State]):
     ) -> None:
         if compile not in ("auto", True, False):
             raise InputError(f'compile must be "auto", True or False, got {compile!r}')
-        self.mover, self.limits, self.n_steps = mover, limits, n_steps
+        self.mover, self.limits, self.n_steps, self.compile = mover, limits, n_steps, compile
         self.potential = calculator.potential
         self.terms = pair_terms(self.potential)
-        if compile is True and self.terms is None:
-            raise UnsupportedRequestError(
-                f"steps with {type(self.potential).__name__} are not compiled: only sums of pair potentials are "
-                '(compile="auto" or False)'
-            )
-        self.compile = compile if self.terms is not None else False
         self.compiled = False
 
     def __call__(self, loop: Loop[State]) -> None:
         """Let a loop step compiled, if that is wanted and possible."""
+        if self.compile is False or loop.n_atoms < 2:
+            return
         step = self._known(loop)
-        if step is None and self._wanted(loop.n_atoms):
+        if step is None and (self.compile is True or self._is_worth_it(loop)):
             step = self._made(loop)
-        if step is not None and loop.n_atoms > 1 and self.compile is not False:
+        if step is not None:
             loop.use_compiled(step)
             self.compiled = True
 
+    @property
+    def _steps(self) -> dict[Hashable, CompiledStep[Any]]:
+        return _OF_ANY if self.terms is None else _OF_PAIRS.setdefault(self.potential, {})
+
     def _known(self, loop: Loop[State]) -> CompiledStep[State] | None:
         try:
-            return _KNOWN.get(self.potential, {}).get(self._key(loop))
+            return self._steps.get(self._key(loop))
         except TypeError:  # parameters without a hash
             return None
 
     def _key(self, loop: Loop[State]) -> Hashable:
         where = (str(loop.calculator.device), torch.get_num_threads())
-        # a compiled step holds the potential's numbers: other numbers, or the same tensors changed, are another step
-        numbers = tuple((tensor.data_ptr(), tensor._version) for tensor in self.potential.buffers())
+        # a step with pairs holds the potential's numbers: other numbers, or the same tensors changed, are another step
+        tensors = () if self.terms is None else self.potential.buffers()
+        numbers = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
         return self.mover.step_key, loop.goal is None, self.limits, numbers, *where
 
     def _made(self, loop: Loop[State]) -> CompiledStep[State] | None:
-        assert self.terms is not None
         step = CompiledStep(self.mover, self.terms, self.limits)
+        frame, nothing = loop.frame, torch.zeros_like(loop.active)
         try:
-            step(loop.frame, loop.systems, torch.zeros_like(loop.active), loop.listed, loop.goal)
+            at = Evaluation(frame.energy, frame.forces, frame.cell)
+            step(frame, loop.systems, nothing, loop.listed, loop.goal, lambda positions, cell: at)
         except Exception as error:  # whatever the compiler raises: the eager steps give the same numbers
             said = str(error).strip().splitlines()
             message = f"steps could not be compiled: {said[0] if said else type(error).__name__}"
@@ -88,10 +96,10 @@ class Stepping(Generic[State]):
             self.compile = False
             return None
         with suppress(TypeError):
-            _KNOWN.setdefault(self.potential, {})[self._key(loop)] = step
+            self._steps[self._key(loop)] = step
         return step
 
-    def _wanted(self, n_atoms: int) -> bool:
-        if self.compile == "auto":
-            return n_atoms > 1 and self.n_steps * (EAGER_STEP + EAGER_ATOM * n_atoms) > WORTH_COMPILING
-        return bool(self.compile) and n_atoms > 1
+    def _is_worth_it(self, loop: Loop[State]) -> bool:
+        compiling = next((seconds for kind, seconds in COMPILING.items() if isinstance(self.mover, kind)), SLOWEST)
+        n_pairs = 0 if self.terms is None else loop.neighbors.n_edges
+        return self.n_steps * (EAGER_STEP * compiling + EAGER_ATOM * loop.n_atoms + EAGER_PAIR * n_pairs) > compiling

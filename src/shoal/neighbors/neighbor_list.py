@@ -180,7 +180,7 @@ def used_skin(
     reference: Sequence[torch.Tensor],
     system_index: torch.Tensor,
     pbc: torch.Tensor,
-    cutoff: float,
+    cutoff: float | torch.Tensor,
     skin: float | torch.Tensor,
 ) -> torch.Tensor:
     """`NeighborList.used_skin` of tensors only, as compiled graphs take it.

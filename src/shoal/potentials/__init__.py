@@ -12,6 +12,8 @@ from shoal.potentials.load import load_potential as load_potential
 from shoal.potentials.nequip_compiled import CompiledNequIP as CompiledNequIP
 from shoal.potentials.pair import PairPotential as PairPotential
 from shoal.potentials.pair import pair_terms as pair_terms
+from shoal.potentials.pair_sums import PairTerms as PairTerms
+from shoal.potentials.pair_sums import pair_sums as pair_sums
 from shoal.potentials.short_range import ShortRangePotential as ShortRangePotential
 from shoal.potentials.stillinger_weber import StillingerWeber as StillingerWeber
 from shoal.potentials.sum import Sum as Sum

@@ -129,5 +129,12 @@ def _combined(pairs: Coordinates, factors: torch.Tensor, systems: Systems) -> Co
     return Coordinates(atoms, (pairs.rows * factors[:, :, None, None]).sum(1))
 
 
-def _solve(triangle: torch.Tensor, right: torch.Tensor, *, upper: bool) -> torch.Tensor:
-    return torch.linalg.solve_triangular(triangle, right[:, :, None], upper=upper)[:, :, 0]
+@torch.library.custom_op("shoal::solve_triangular", mutates_args=())
+def _solve(triangle: torch.Tensor, right: torch.Tensor, upper: bool) -> torch.Tensor:
+    """(S, M): the solutions for right sides (S, M); an operator of its own since torch's cannot be traced here."""
+    return torch.linalg.solve_triangular(triangle, right[:, :, None], upper=upper)[:, :, 0].contiguous()
+
+
+@_solve.register_fake
+def _(triangle: torch.Tensor, right: torch.Tensor, upper: bool) -> torch.Tensor:
+    return torch.empty_like(right)
