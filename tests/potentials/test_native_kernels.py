@@ -15,7 +15,7 @@ from shoal.errors import InputError
 from shoal.io import atoms_to_state
 from shoal.neighbors import neighbor_list
 from shoal.neighbors.native import is_available
-from shoal.potentials import LennardJones, StillingerWeber
+from shoal.potentials import LennardJones, StillingerWeber, Sum
 from shoal.potentials.lennard_jones import MODES
 from shoal.potentials.short_range import ShortRangePotential
 from shoal.state import SimState, select
@@ -101,7 +101,7 @@ def test_quantities_are_those_of_the_torch_route(name: str, geometry: str, skin:
     neighbors = neighbor_list(state, potential.cutoff, skin)
     weights = torch.linspace(-1, 2, state.n_atoms, dtype=torch.float64)
     for chosen in (None, weights):
-        assert potential.native_quantities(state, neighbors, potential.type_map()(state), chosen) is not None
+        assert potential.by_rows(state, neighbors, potential.type_map()(state), chosen) is not None
         values = potential(state, neighbors, QUANTITIES, energy_weights=chosen)
         expected = by_torch(potential, state, chosen)
         for quantity, value in values.items():
@@ -174,5 +174,16 @@ def test_a_type_that_is_none_is_refused(wrong: int) -> None:
     state = state_for(potential, "molecule")
     types = potential.type_map()(state)
     types[4] = wrong
-    with pytest.raises(InputError, match=f"atom 4 has the type {wrong}, there are 2"):
+    with pytest.raises(InputError, match="atom types must lie in 0..1"):
         potential(state, neighbor_list(state, potential.cutoff), atom_types=types)
+
+
+def test_a_sum_adds_what_its_terms_give_by_rows() -> None:
+    potential = Sum(POTENTIALS["one type, switch"], POTENTIALS["Stillinger-Weber"])
+    state = state_for(POTENTIALS["Stillinger-Weber"], "mixed")
+    neighbors, types = neighbor_list(state, 4.2, 0.5), torch.zeros(state.n_atoms, dtype=torch.int64)
+    evaluate = potential.by_rows(state, neighbors, types)
+    assert evaluate is not None
+    expected = potential(state, neighbors, QUANTITIES)
+    for name, value in evaluate(state.positions, state.cell)._asdict().items():
+        close(value, expected[name], 1e-13)

@@ -1,13 +1,13 @@
-"""C++ kernels of short-range potentials: what they take and give.
+"""C++ kernels of short-range potentials, over the packed rows of a neighbour list.
 
 N atoms, S systems.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -17,55 +17,69 @@ from shoal.neighbors import NeighborList
 from shoal.potentials._derivatives import stress
 from shoal.state import SimState
 
-Kernel = Callable[..., Any]
+
+class RowValues(NamedTuple):
+    """What a kernel gives: energy (S,) eV, forces (N, 3) eV/A, virial (S, 3, 3) eV, atomic_energy (N,) eV; float64."""
+
+    energy: torch.Tensor
+    forces: torch.Tensor
+    virial: torch.Tensor
+    atomic_energy: torch.Tensor
+
+    def quantities(self, cell: torch.Tensor) -> dict[str, torch.Tensor]:
+        """What `Potential.compute` gives."""
+        return {**self._asdict(), "stress": stress(-self.virial, cell)}
 
 
-def kernel_for(
-    state: SimState, neighbors: NeighborList, name: str, arguments: str, result: str | None = None, **defines: str
-) -> Kernel | None:
-    """The function `name` of the kernel of that name; None where it cannot be had, on a GPU or without a compiler.
+RowFunction = Callable[[torch.Tensor, torch.Tensor], RowValues]
+"""Of positions (N, 3) and cells (S, 3, 3), for as long as a neighbour list lasts."""
 
-    None too for a list whose reverse is not known: it may be one-sided.
+
+class Kernel(NamedTuple):
+    """The C++ function `name` of the source of that name: rows, positions, cells, `arguments`, threads, results.
+
+    `arguments` are letters as `shoal.native.function` has them.
     """
-    if not neighbors.is_native or neighbors.pairs.reverse is None or state.dtype != torch.float64:
-        return None
-    return _kernel(name, arguments, result, tuple(sorted(defines.items())))
+
+    name: str
+    arguments: str
+    defines: tuple[tuple[str, str], ...] = ()
+
+    def on(self, state: SimState, neighbors: NeighborList, arguments: Sequence[Any]) -> RowFunction | None:
+        """The kernel for the atoms of a state and their list.
+
+        None where it cannot be had, on a GPU and without a compiler, and for a list whose reverse is not known: it may
+        be one-sided.
+        """
+        if not neighbors.is_native or neighbors.pairs.reverse is None:
+            return None
+        call = _function(self)
+        if call is None:
+            return None
+        packed, n_atoms, n_systems = neighbors.packed, state.n_atoms, state.n_systems
+        columns = (state.system_index, packed.starts, packed.neighbor, packed.back, packed.owner, packed.shift)
+        sizes = (n_atoms, n_systems, len(packed.owner))
+        rows = torch.tensor([*sizes, *(column.data_ptr() for column in columns)])
+        alive = (rows, columns)  # whose addresses are in it
+
+        def evaluate(positions: torch.Tensor, cell: torch.Tensor) -> RowValues:
+            where = positions.detach().contiguous(), cell.detach().contiguous()
+            values = RowValues(*(torch.empty(shape, dtype=torch.float64) for shape in shapes))
+            call(alive[0], *where, *arguments, torch.get_num_threads(), *values)
+            return values
+
+        shapes = ((n_systems,), (n_atoms, 3), (n_systems, 3, 3), (n_atoms,))
+        return evaluate
+
+    def is_available(self) -> bool:
+        """Whether a C++ compiler makes it, or has made it before."""
+        return _function(self) is not None
 
 
 @cache
-def _kernel(name: str, arguments: str, result: str | None, defines: tuple[tuple[str, str], ...]) -> Kernel | None:
+def _function(kernel: Kernel) -> Callable[..., Any] | None:
     try:
-        return function(load(shipped(f"{name}.cpp"), dict(defines)), name, arguments, result)
+        library = load(shipped(f"{kernel.name}.cpp"), dict(kernel.defines))
     except CompileError:
         return None
-
-
-class RowSums:
-    """Where a kernel writes: atomic_energy (N,), forces (N, 3), energy (S,) and virial (S, 3, 3) float64."""
-
-    def __init__(self, state: SimState, neighbors: NeighborList) -> None:
-        packed, n_systems = neighbors.packed, state.n_systems
-        self.positions, self.cell = state.positions.detach().contiguous(), state.cell.detach().contiguous()
-        tensors = (state.system_index, packed.starts, packed.neighbor, packed.back, packed.owner, packed.shift)
-        sizes = (state.n_atoms, n_systems, len(packed.owner))
-        self.rows = torch.tensor([*sizes, *(tensor.data_ptr() for tensor in tensors)])
-        self.atomic_energy, self.forces = self.positions.new_empty(state.n_atoms), torch.empty_like(self.positions)
-        self.energy, self.virial = self.cell.new_empty(n_systems), torch.empty_like(self.cell)
-
-    @property
-    def inputs(self) -> tuple[torch.Tensor, ...]:
-        return self.rows, self.positions, self.cell
-
-    @property
-    def outputs(self) -> tuple[torch.Tensor, ...]:
-        return self.atomic_energy, self.forces, self.energy, self.virial
-
-    def quantities(self) -> dict[str, torch.Tensor]:
-        """What `Potential.compute` gives."""
-        return {
-            "atomic_energy": self.atomic_energy,
-            "energy": self.energy,
-            "forces": self.forces,
-            "stress": stress(-self.virial, self.cell),
-            "virial": self.virial,
-        }
+    return function(library, kernel.name, f"ppp{kernel.arguments}ipppp")

@@ -25,6 +25,7 @@ from shoal.errors import InputError
 from shoal.neighbors import NeighborList, neighbor_list
 from shoal.potentials._heat_flux import heat_flux, unfolded_flux
 from shoal.potentials._labelled import Question, labelled_outputs
+from shoal.potentials._rows import RowFunction
 from shoal.state import SimState, TypeMap
 
 if TYPE_CHECKING:
@@ -142,6 +143,19 @@ class Potential(nn.Module, ABC):
         rows = AtomRows.all_of(exact) if selected_atoms is None else AtomRows.selected(selected_atoms, exact)
         question = Question(exact, neighbors, types, rows, selected_atoms is not None)
         return labelled_outputs(self, requests, question, state.dtype)
+
+    def by_rows(
+        self,
+        state: SimState,
+        neighbors: NeighborList,
+        atom_types: torch.Tensor,
+        energy_weights: torch.Tensor | None = None,
+    ) -> RowFunction | None:
+        """The same quantities as a function of positions and cells alone, by C++ kernels, while the list lasts.
+
+        State, list and types as `compute` takes them. None where there are no such kernels.
+        """
+        return None
 
     def energies(self, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor) -> torch.Tensor:
         """Atomic energies (N, P) eV, one property or one for each member of an ensemble; the caller's graph is kept.

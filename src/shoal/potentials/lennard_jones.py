@@ -5,16 +5,14 @@ T types.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal, get_args
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
 
 import torch
 
 from shoal.errors import InputError
-from shoal.neighbors import NeighborList
-from shoal.potentials._rows import RowSums, kernel_for
+from shoal.potentials._rows import Kernel
 from shoal.potentials.pair import PairPotential
-from shoal.state import SimState
 
 Mode = Literal["none", "shift", "switch"]
 MODES = get_args(Mode)
@@ -70,25 +68,15 @@ class LennardJones(PairPotential):
             phi = phi * self._switch(squared.sqrt())
         return torch.where(squared < self.cutoff**2, phi, 0.0)
 
-    def native_quantities(
-        self,
-        state: SimState,
-        neighbors: NeighborList,
-        atom_types: torch.Tensor,
-        energy_weights: torch.Tensor | None,
-    ) -> dict[str, torch.Tensor] | None:
-        mode = str(MODES.index(self.mode))
-        kernel = kernel_for(state, neighbors, "lennard_jones", "ppppplppddipppp", "l", MODE=mode)
-        if kernel is None:
-            return None
-        sums = RowSums(state, neighbors)
-        weights = None if energy_weights is None else energy_weights.detach().to(torch.float64).contiguous()
-        tables = (len(self.type_names), self.epsilon.contiguous(), self.sigma.contiguous())
-        numbers = (*tables, self.cutoff, self.switch_start, torch.get_num_threads())
-        wrong = kernel(*sums.inputs, atom_types.contiguous(), weights, *numbers, *sums.outputs)
-        if wrong >= 0:
-            raise InputError(f"atom {wrong} has the type {int(atom_types[wrong])}, there are {len(self.type_names)}")
-        return sums.quantities()
+    @property
+    def kernel(self) -> Kernel:
+        return Kernel("lennard_jones", "pplppdd", (("MODE", str(MODES.index(self.mode))),))
+
+    def kernel_arguments(self, atom_types: torch.Tensor, energy_weights: torch.Tensor | None) -> Sequence[Any]:
+        if len(atom_types) and not 0 <= int(atom_types.min()) <= int(atom_types.max()) < len(self.type_names):
+            raise InputError(f"atom types must lie in 0..{len(self.type_names) - 1}")
+        tables = len(self.type_names), self.epsilon.contiguous(), self.sigma.contiguous()
+        return atom_types.contiguous(), energy_weights, *tables, self.cutoff, self.switch_start
 
     def _switch(self, r: torch.Tensor) -> torch.Tensor:
         x = ((r - self.switch_start) / (self.cutoff - self.switch_start)).clamp(0.0, 1.0)

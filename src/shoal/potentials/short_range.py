@@ -6,6 +6,8 @@ N atoms, E edges, S systems.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -19,6 +21,7 @@ from shoal.potentials._derivatives import (
     system_energies,
 )
 from shoal.potentials._heat_flux import split_flux
+from shoal.potentials._rows import Kernel, RowFunction
 from shoal.potentials.base import EnergyDerivatives, Potential
 from shoal.potentials.graph import Graph
 from shoal.state import SimState
@@ -74,9 +77,9 @@ class ShortRangePotential(Potential):
         *,
         create_graph: bool = False,
     ) -> dict[str, torch.Tensor]:
-        native = None if create_graph else self.native_quantities(state, neighbors, atom_types, energy_weights)
-        if native is not None:
-            return native
+        by_kernel = None if create_graph else self.by_rows(state, neighbors, atom_types, energy_weights)
+        if by_kernel is not None:
+            return by_kernel(state.positions, state.cell).quantities(state.cell)
         graph = graph_of(state, neighbors, atom_types)
         return energy_and_derivatives(
             lambda r: self.atomic_energies(graph.with_edges(r)),
@@ -88,15 +91,26 @@ class ShortRangePotential(Potential):
             create_graph=create_graph,
         )
 
-    def native_quantities(
+    @property
+    def kernel(self) -> Kernel | None:
+        """Its C++ kernel, if it has one."""
+        return None
+
+    def kernel_arguments(self, atom_types: torch.Tensor, energy_weights: torch.Tensor | None) -> Sequence[Any]:
+        """What the kernel takes beside rows, positions and cells; atom_types (N,), energy_weights (N,) float64."""
+        return ()
+
+    def by_rows(
         self,
         state: SimState,
         neighbors: NeighborList,
         atom_types: torch.Tensor,
-        energy_weights: torch.Tensor | None,
-    ) -> dict[str, torch.Tensor] | None:
-        """What `compute` gives, by a C++ kernel; None where there is none."""
-        return None
+        energy_weights: torch.Tensor | None = None,
+    ) -> RowFunction | None:
+        if self.kernel is None or self.device.type != "cpu":
+            return None
+        weights = None if energy_weights is None else energy_weights.detach().to(torch.float64).contiguous()
+        return self.kernel.on(state, neighbors, self.kernel_arguments(atom_types, weights))
 
     def edge_gradients(
         self, graph: Graph, energy_weights: torch.Tensor | None = None, *, each: bool = False
@@ -118,9 +132,8 @@ class ShortRangePotential(Potential):
         *,
         each: bool = False,
     ) -> EnergyDerivatives:
-        native = self.native_quantities(state, neighbors, atom_types, energy_weights)
-        if native is not None:
-            return EnergyDerivatives.of(native)
+        if self.by_rows(state, neighbors, atom_types) is not None:
+            return EnergyDerivatives.of(self.compute(state, neighbors, atom_types, energy_weights))
         graph, index = graph_of(state, neighbors, atom_types), neighbors.edge_index
         atomic, vectors, gradients = self.edge_gradients(graph, energy_weights, each=each)
         strain = [edge_strain_gradient(vectors, g, index, state.system_index, state.n_systems) for g in gradients]

@@ -5,14 +5,15 @@ E edges, N atoms, P pairs of edges that share a centre.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 
-from shoal.neighbors import NeighborList
 from shoal.nn.segments import gather, segment_sum
-from shoal.potentials._rows import RowSums, kernel_for
+from shoal.potentials._rows import Kernel
 from shoal.potentials.graph import Graph
 from shoal.potentials.short_range import ShortRangePotential
-from shoal.state import SimState
 
 EPSILON = 2.1683  # eV
 SIGMA = 2.0951  # A
@@ -60,22 +61,13 @@ class StillingerWeber(ShortRangePotential):
         per_atom = segment_sum(0.5 * pair, centre, graph.n_atoms) + segment_sum(angle, centre[first], graph.n_atoms)
         return self.epsilon * per_atom
 
-    def native_quantities(
-        self,
-        state: SimState,
-        neighbors: NeighborList,
-        atom_types: torch.Tensor,
-        energy_weights: torch.Tensor | None,
-    ) -> dict[str, torch.Tensor] | None:
-        kernel = kernel_for(state, neighbors, "stillinger_weber", "pppppipppp")
-        if kernel is None:
-            return None
-        sums = RowSums(state, neighbors)
-        weights = None if energy_weights is None else energy_weights.detach().to(torch.float64).contiguous()
+    @property
+    def kernel(self) -> Kernel:
+        return Kernel("stillinger_weber", "pp")
+
+    def kernel_arguments(self, atom_types: torch.Tensor, energy_weights: torch.Tensor | None) -> Sequence[Any]:
         numbers = [float(self.epsilon), SIGMA, self.cutoff, LAMBDA, GAMMA, A, B]
-        parameters = torch.tensor(numbers, dtype=torch.float64)
-        kernel(*sums.inputs, weights, parameters, torch.get_num_threads(), *sums.outputs)
-        return sums.quantities()
+        return energy_weights, torch.tensor(numbers, dtype=torch.float64)
 
 
 def _pairs_of_edges(centre: torch.Tensor, n_atoms: int) -> tuple[torch.Tensor, torch.Tensor]:

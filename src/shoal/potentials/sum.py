@@ -11,6 +11,7 @@ from torch import nn
 from shoal.contract import QUANTITIES, Capabilities, Support
 from shoal.errors import InputError
 from shoal.neighbors import NeighborList
+from shoal.potentials._rows import RowFunction, RowValues
 from shoal.potentials.base import EnergyDerivatives, Potential
 from shoal.state import SimState
 
@@ -75,6 +76,25 @@ class Sum(Potential):
             values = term(state, neighbors, outputs, atom_types=types[atom_types], energy_weights=energy_weights)
             total = {name: total[name] + values[name] if total else values[name] for name in outputs}
         return total
+
+    def by_rows(
+        self,
+        state: SimState,
+        neighbors: NeighborList,
+        atom_types: torch.Tensor,
+        energy_weights: torch.Tensor | None = None,
+    ) -> RowFunction | None:
+        parts = []
+        for term, types in zip(self._potentials, self.types_of_terms, strict=True):
+            parts.append(term.by_rows(state, neighbors, types[atom_types], energy_weights))
+        if None in parts:
+            return None
+
+        def evaluate(positions: torch.Tensor, cell: torch.Tensor) -> RowValues:
+            values = (part(positions, cell) for part in parts if part is not None)
+            return RowValues(*(reduce(torch.add, each) for each in zip(*values, strict=True)))
+
+        return evaluate
 
     def energies(self, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor) -> torch.Tensor:
         parts = [term.energies(*prepared) for term, prepared in self._each(state, neighbors, atom_types)]

@@ -75,13 +75,10 @@ void sum_rows(const Rows& rows, const Parameters& p, const double* positions, co
 
 }  // namespace
 
-// Returns the first atom whose type is none of the potential's, -1 if there is none such.
-EXPORT int64_t lennard_jones(const Rows* rows, const double* positions, const double* cell, const int64_t* types,
-                             const double* weights, int64_t n_types, const double* epsilon, const double* sigma,
-                             double cutoff, double switch_start, int threads, double* atomic, double* forces,
-                             double* energy, double* virial) {
-    for (int64_t i = 0; i < rows->n_atoms; i++)
-        if (types[i] < 0 || types[i] >= n_types) return i;
+EXPORT void lennard_jones(const Rows* rows, const double* positions, const double* cell, const int64_t* types,
+                          const double* weights, int64_t n_types, const double* epsilon, const double* sigma,
+                          double cutoff, double switch_start, int threads, double* energy, double* forces,
+                          double* virial, double* atomic) {
     static thread_local std::vector<double> scratch;
     scratch.resize(9 * rows->n_atoms);
     double* atomic_virial = scratch.data();
@@ -100,5 +97,4 @@ EXPORT int64_t lennard_jones(const Rows* rows, const double* positions, const do
     const auto run = weights ? sum_rows<true, true> : typed ? sum_rows<true, false> : sum_rows<false, false>;
     run(*rows, p, positions, types, weights, images, threads, atomic, forces, atomic_virial);
     sum_systems(*rows, atomic, atomic_virial, threads, energy, virial);
-    return -1;
 }

@@ -85,8 +85,8 @@ double energy_of(const Parameters& p, const std::vector<Edge>& edges, double* gr
 }  // namespace
 
 EXPORT void stillinger_weber(const Rows* rows, const double* positions, const double* cell, const double* weights,
-                             const double* parameters, int threads, double* atomic, double* forces, double* energy,
-                             double* virial) {
+                             const double* parameters, int threads, double* energy, double* forces, double* virial,
+                             double* atomic) {
     static thread_local Scratch kept;
     Scratch& scratch = kept;  // of the calling thread, in every thread
     const Parameters& p = *reinterpret_cast<const Parameters*>(parameters);
