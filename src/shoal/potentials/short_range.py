@@ -96,6 +96,10 @@ class ShortRangePotential(Potential):
         """Its C++ kernel, if it has one."""
         return None
 
+    @property
+    def has_kernels(self) -> bool:
+        return self.kernel is not None and self.device.type == "cpu" and self.kernel.is_available()
+
     def kernel_arguments(self, atom_types: torch.Tensor, energy_weights: torch.Tensor | None) -> Sequence[Any]:
         """What the kernel takes beside rows, positions and cells; atom_types (N,), energy_weights (N,) float64."""
         return ()
@@ -107,7 +111,7 @@ class ShortRangePotential(Potential):
         atom_types: torch.Tensor,
         energy_weights: torch.Tensor | None = None,
     ) -> RowFunction | None:
-        if self.kernel is None or self.device.type != "cpu":
+        if self.kernel is None or not self.has_kernels:
             return None
         weights = None if energy_weights is None else energy_weights.detach().to(torch.float64).contiguous()
         return self.kernel.on(state, neighbors, self.kernel_arguments(atom_types, weights))
