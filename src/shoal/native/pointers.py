@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -28,8 +28,9 @@ def function(library: ctypes.CDLL, name: str, arguments: str, result: str | None
     raw = library[name]
     raw.argtypes = [TYPES[letter] for letter in arguments]
     raw.restype = None if result is None else TYPES[result]
+    return lambda *values: raw(*pointers(values))
 
-    def call(*values: Any) -> Any:
-        return raw(*(pointer(v) if v is None or isinstance(v, torch.Tensor) else v for v in values))
 
-    return call
+def pointers(values: Sequence[Any]) -> list[Any]:
+    """Tensors and None as pointers, anything else as it is."""
+    return [pointer(v) if v is None or isinstance(v, torch.Tensor) else v for v in values]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 
 from shoal.errors import CompileError
-from shoal.native import function, load, shipped
+from shoal.native import function, load, pointer, pointers, shipped
 from shoal.neighbors import NeighborList
 from shoal.potentials._derivatives import stress
 from shoal.state import SimState
@@ -56,24 +56,36 @@ class Kernel(NamedTuple):
         call = _function(self)
         if call is None:
             return None
-        packed, n_atoms, n_systems = neighbors.packed, state.n_atoms, state.n_systems
+        packed = neighbors.packed
         columns = (state.system_index, packed.starts, packed.neighbor, packed.back, packed.owner, packed.shift)
-        sizes = (n_atoms, n_systems, len(packed.owner))
-        rows = torch.tensor([*sizes, *(column.data_ptr() for column in columns)])
-        alive = (rows, columns)  # whose addresses are in it
-
-        def evaluate(positions: torch.Tensor, cell: torch.Tensor) -> RowValues:
-            where = positions.detach().contiguous(), cell.detach().contiguous()
-            values = RowValues(*(torch.empty(shape, dtype=torch.float64) for shape in shapes))
-            call(alive[0], *where, *arguments, torch.get_num_threads(), *values)
-            return values
-
-        shapes = ((n_systems,), (n_atoms, 3), (n_systems, 3, 3), (n_atoms,))
-        return evaluate
+        return _OnRows(call, (state.n_atoms, state.n_systems, len(packed.owner)), columns, arguments)
 
     def is_available(self) -> bool:
         """Whether a C++ compiler makes it, or has made it before."""
         return _function(self) is not None
+
+
+class _OnRows:
+    """A kernel with all that stays while a list lasts; it keeps the tensors whose addresses it holds."""
+
+    def __init__(
+        self,
+        call: Callable[..., Any],
+        sizes: tuple[int, int, int],
+        columns: Sequence[torch.Tensor],
+        arguments: Sequence[Any],
+    ) -> None:
+        self.call, self.columns, self.arguments = call, columns, arguments
+        self.rows = torch.tensor([*sizes, *(column.data_ptr() for column in columns)])
+        self.where, self.fixed = pointer(self.rows), pointers(arguments)
+        n_atoms, n_systems, _ = sizes
+        self.shapes = ((n_systems,), (n_atoms, 3), (n_systems, 3, 3), (n_atoms,))
+
+    def __call__(self, positions: torch.Tensor, cell: torch.Tensor) -> RowValues:
+        moved = positions.detach().contiguous(), cell.detach().contiguous()
+        values = RowValues(*(torch.empty(shape, dtype=torch.float64) for shape in self.shapes))
+        self.call(self.where, *moved, *self.fixed, torch.get_num_threads(), *values)
+        return values
 
 
 @cache
