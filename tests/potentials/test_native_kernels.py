@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from ase.build import bulk, molecule
 from shoal.contract import QUANTITIES
 from shoal.errors import InputError
 from shoal.io import atoms_to_state
+from shoal.native import TARGETS, build, function, runnable_targets, shipped
 from shoal.neighbors import neighbor_list
 from shoal.neighbors.native import is_available
 from shoal.potentials import LennardJones, StillingerWeber, Sum
@@ -166,6 +169,23 @@ def test_a_position_that_is_no_number_shows_in_its_system_only(name: str) -> Non
     assert torch.isnan(values["forces"][11]).all()
     assert torch.isfinite(values["forces"][:8]).all()
     assert torch.isfinite(values["forces"][16:]).all()
+
+
+@pytest.mark.parametrize("target", [target.name for target in runnable_targets()])
+@pytest.mark.parametrize("name", ["two types, switch", "Stillinger-Weber"])
+def test_every_instruction_set_that_runs_here_gives_the_same(name: str, target: str, tmp_path: Path) -> None:
+    potential = POTENTIALS[name]
+    state = state_for(potential, "mixed")
+    weights = torch.linspace(-1, 2, state.n_atoms, dtype=torch.float64)
+    neighbors, types = neighbor_list(state, potential.cutoff, 0.5), potential.type_map()(state)
+    evaluate, kernel = potential.by_rows(state, neighbors, types, weights), potential.kernel
+    assert kernel is not None
+    library = tmp_path / "kernel.so"
+    library.write_bytes(build(shipped(f"{kernel.name}.cpp"), TARGETS[target], dict(kernel.defines)))
+    evaluate.call = function(ctypes.CDLL(str(library)), kernel.name, f"ppp{kernel.arguments}ipppp")  # type: ignore[union-attr]
+    expected = by_torch(potential, state, weights)
+    for quantity, value in evaluate(state.positions, state.cell)._asdict().items():  # type: ignore[misc]
+        close(value, expected[quantity], 1e-12)
 
 
 @pytest.mark.parametrize("wrong", [-1, 2])

@@ -23,53 +23,66 @@ void sum_rows(const Rows& rows, const Parameters& p, const double* positions, co
         const double s6 = std::pow(squares[k] / reach, 3);
         ends[k] = four[k] * (s6 * s6 - s6);
     }
-    const double *x = images.x.data(), *y = images.y.data(), *z = images.z.data(), *weight = images.weight.data();
+    const Place* places = images.places.data();
     const int32_t* type = images.type.data();
+    const vec zero{}, reaches = splat(reach);
 #pragma omp parallel for schedule(dynamic, 64) num_threads(threads)
     for (int64_t i = 0; i < rows.n_atoms; i++) {
-        const double xi = positions[3 * i], yi = positions[3 * i + 1], zi = positions[3 * i + 2];
-        const double own = weighted ? weights[i] : 1.0;
+        const double *r = positions + 3 * i, own = weighted ? weights[i] : 1.0;
         const int64_t first = typed ? types[i] * p.n_types : 0;
-        const double *four_i = &four[first], *square_i = &squares[first], *end_i = &ends[first];
-        const int32_t* neighbor = rows.neighbor;
-        double energy = 0, fx = 0, fy = 0, fz = 0, xx = 0, xy = 0, xz = 0, yy = 0, yz = 0, zz = 0;
-#pragma omp simd reduction(+ : energy, fx, fy, fz, xx, xy, xz, yy, yz, zz)
-        for (int64_t k = rows.starts[i]; k < rows.starts[i + 1]; k++) {
-            const int32_t m = neighbor[k], t = typed ? type[m] : 0;
-            const double dx = x[m] - xi, dy = y[m] - yi, dz = z[m] - zi;
-            const double squared = dx * dx + dy * dy + dz * dz, inverse = 1 / squared;
-            const double a = square_i[t] * inverse, s6 = a * a * a;
-            double phi = four_i[t] * (s6 * s6 - s6);
-            double slope = -3 * four_i[t] * (2 * s6 * s6 - s6) * inverse;  // d phi / d squared
-            if (MODE == 1) phi -= end_i[t];
+        vec four_i = splat(four[first]), square_i = splat(squares[first]), end_i = splat(ends[first]);
+        vec energy{}, fx{}, fy{}, fz{}, xx{}, xy{}, xz{}, yy{}, yz{}, zz{};
+        for (int64_t k = rows.starts[i]; k < rows.starts[i + 1]; k += LANES) {
+            const int32_t* number = rows.neighbor + k;
+            vec dx, dy, dz, weight;
+            gather(places, number, dx, dy, dz, weight);
+            dx -= r[0], dy -= r[1], dz -= r[2];
+            if (typed)
+                for (int l = 0; l < LANES; l++) {
+                    const int64_t pair = first + type[number[l]];
+                    four_i[l] = four[pair], square_i[l] = squares[pair], end_i[l] = ends[pair];
+                }
+            const vec squared = dx * dx + dy * dy + dz * dz, inverse = 1 / squared;
+            const vec a = square_i * inverse, s6 = a * a * a;
+            vec phi = four_i * (s6 * s6 - s6);
+            vec slope = -3 * four_i * (2 * s6 * s6 - s6) * inverse;  // d phi / d squared
+            if (MODE == 1) phi -= end_i;
             if (MODE == 2) {
-                const double r = std::sqrt(squared), u = (r - p.switch_start) * width;
-                const double v = u < 0 ? 0 : u > 1 ? 1 : u;
-                const double factor = 1 - v * v * v * (10 - 15 * v + 6 * v * v);
-                slope = slope * factor - phi * 15 * v * v * (1 - v) * (1 - v) * width / r;
+                const vec length = root(squared), u = (length - p.switch_start) * width;
+                const vec w = u < 0 ? zero : u, v = w > 1 ? zero + 1 : w;
+                const vec factor = 1 - v * v * v * (10 - 15 * v + 6 * v * v);
+                slope = slope * factor - phi * 15 * v * v * (1 - v) * (1 - v) * width / length;
                 phi *= factor;
             }
-            const bool beyond = squared >= reach;  // NaN is not, and stays NaN
-            phi = beyond ? 0 : phi;
-            slope = beyond ? 0 : slope;
+            const auto beyond = squared >= reaches;  // NaN is not, and stays NaN
+            phi = beyond ? zero : phi;
+            slope = beyond ? zero : slope;
             energy += phi;
-            const double both = (weighted ? own + weight[m] : 2.0) * slope;
-            fx += both * dx;
-            fy += both * dy;
-            fz += both * dz;
-            xx += slope * dx * dx;
-            xy += slope * dx * dy;
-            xz += slope * dx * dz;
-            yy += slope * dy * dy;
-            yz += slope * dy * dz;
-            zz += slope * dz * dz;
+            const vec gx = slope * dx, gy = slope * dy, gz = slope * dz;
+            if (weighted) {
+                fx += (own + weight) * gx;
+                fy += (own + weight) * gy;
+                fz += (own + weight) * gz;
+            } else {
+                fx += gx;
+                fy += gy;
+                fz += gz;
+            }
+            xx += gx * dx;
+            xy += gx * dy;
+            xz += gx * dz;
+            yy += gy * dy;
+            yz += gy * dz;
+            zz += gz * dz;
         }
-        atomic[i] = 0.5 * energy;
-        forces[3 * i] = fx;
-        forces[3 * i + 1] = fy;
-        forces[3 * i + 2] = fz;
-        const double outer[9] = {xx, xy, xz, xy, yy, yz, xz, yz, zz};
-        for (int k = 0; k < 9; k++) virial[9 * i + k] = -own * outer[k];
+        atomic[i] = 0.5 * sum(energy);
+        const double both = weighted ? 1 : 2;
+        forces[3 * i] = both * sum(fx);
+        forces[3 * i + 1] = both * sum(fy);
+        forces[3 * i + 2] = both * sum(fz);
+        const double outer[6] = {sum(xx), sum(xy), sum(xz), sum(yy), sum(yz), sum(zz)};
+        constexpr int place[9] = {0, 1, 2, 1, 3, 4, 2, 4, 5};
+        for (int k = 0; k < 9; k++) virial[9 * i + k] = -own * outer[place[k]];
     }
 }
 
@@ -84,15 +97,11 @@ EXPORT void lennard_jones(const Rows* rows, const double* positions, const doubl
     double* atomic_virial = scratch.data();
     threads = worth(threads, rows->n_atoms);
     const Parameters p{cutoff, switch_start, n_types, epsilon, sigma};
-    Images& images = placed(*rows, positions, cell, threads);
+    Images& images = placed(*rows, positions, cell, weights, threads);
     const bool typed = n_types > 1 || weights;
     if (typed) {
         images.type.assign(rows->n_images + 1, 0);
         for (int64_t m = 0; m < rows->n_images; m++) images.type[m] = int32_t(types[rows->owner[m]]);
-    }
-    if (weights) {
-        images.weight.assign(rows->n_images + 1, 0);
-        for (int64_t m = 0; m < rows->n_images; m++) images.weight[m] = weights[rows->owner[m]];
     }
     const auto run = weights ? sum_rows<true, true> : typed ? sum_rows<true, false> : sum_rows<false, false>;
     run(*rows, p, positions, types, weights, images, threads, atomic, forces, atomic_virial);

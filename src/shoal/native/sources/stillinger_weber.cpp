@@ -29,16 +29,15 @@ void find(const Rows& rows, const Parameters& p, const double* r, int64_t i, con
           Distances& own) {
     const int64_t begin = rows.starts[i], n = rows.starts[i + 1] - begin;
     for (auto* column : {&own.x, &own.y, &own.z, &own.r}) column->resize(n);
-    const double *x = images.x.data(), *y = images.y.data(), *z = images.z.data();
     double *dx = own.x.data(), *dy = own.y.data(), *dz = own.z.data(), *length = own.r.data();
-    const int32_t* neighbor = rows.neighbor + begin;
-#pragma omp simd
-    for (int64_t k = 0; k < n; k++) {
-        const int32_t m = neighbor[k];
-        dx[k] = x[m] - r[0];
-        dy[k] = y[m] - r[1];
-        dz[k] = z[m] - r[2];
-        length[k] = std::sqrt(dx[k] * dx[k] + dy[k] * dy[k] + dz[k] * dz[k]);
+    for (int64_t k = 0; k < n; k += LANES) {
+        vec x, y, z, weight;
+        gather(images.places.data(), rows.neighbor + begin + k, x, y, z, weight);
+        x -= r[0], y -= r[1], z -= r[2];
+        store(dx + k, x);
+        store(dy + k, y);
+        store(dz + k, z);
+        store(length + k, root(x * x + y * y + z * z));
     }
     own.edges.clear();
     for (int64_t k = 0; k < n; k++) {
@@ -95,7 +94,7 @@ EXPORT void stillinger_weber(const Rows* rows, const double* positions, const do
     scratch.gradient.resize(3 * n_places);
     scratch.near.resize(n_places);
     scratch.virial.resize(9 * n_atoms);
-    const Images& images = placed(*rows, positions, cell, threads);
+    const Images& images = placed(*rows, positions, cell, nullptr, threads);
 #pragma omp parallel num_threads(threads)
     {
         Distances own;
