@@ -24,11 +24,11 @@ def test_a_working_machine(shoal_cli: Cli, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("SHOAL_CACHE_DIR", str(tmp_path / "cache"))
     result = shoal_cli("doctor", "--fast")
     assert result.exit_code == 0, result.output
-    for what in ("python", "torch", "evaluate", "C++ compiler"):
+    for what in ("python", "torch", "evaluate", "C++ compiler", "native kernels"):
         assert line_of(result, what).startswith("ok")
     assert "argon dimer -0.010400 eV" in result.stdout
     assert str(tmp_path / "cache") in line_of(result, "cache")
-    assert not (tmp_path / "cache").exists()
+    assert {path.name for path in (tmp_path / "cache").iterdir()} == {"native"}  # kernels it built are of use later
     assert "AOTInductor" not in result.stdout
 
 
@@ -41,6 +41,7 @@ def test_a_missing_compiler_is_essential_and_mendable(
     assert result.exit_code == 1
     assert line_of(result, "C++ compiler").startswith("FAILED")
     assert "apt install g++" in result.stdout
+    assert line_of(result, "native kernels").startswith("note")
     assert "1 essential thing does not work" in result.stdout
 
 

@@ -207,3 +207,14 @@ def test_a_sum_adds_what_its_terms_give_by_rows() -> None:
     expected = potential(state, neighbors, QUANTITIES)
     for name, value in evaluate(state.positions, state.cell)._asdict().items():
         close(value, expected[name], 1e-13)
+
+
+def test_a_subclass_with_other_energies_is_not_given_those_of_the_kernel() -> None:
+    class Doubled(LennardJones):
+        def pair_energies(self, *arguments: torch.Tensor) -> torch.Tensor:
+            return 2 * super().pair_energies(*arguments)
+
+    state = state_for(POTENTIALS["one type, switch"], "mixed")
+    neighbors = neighbor_list(state, 4.2)
+    doubled, single = (kind({"Si": TWO["Si"]}, 4.2)(state, neighbors) for kind in (Doubled, LennardJones))
+    close(doubled["forces"], 2 * single["forces"], 1e-13)

@@ -115,6 +115,28 @@ def compiler() -> Iterator[Finding]:
     )
 
 
+def native_kernels() -> Iterator[Finding]:
+    """The C++ kernels of neighbour lists and potentials: whether they can be built, for which processor, and kept."""
+    try:
+        from shoal.cache import cache_root
+        from shoal.errors import CompileError
+        from shoal.native import build, compiler, runnable_targets, shipped
+    except (ImportError, OSError):
+        return
+    compiler.cache_clear()  # as it is now
+    root = cache_root()
+    n_kept = 0 if root is None else len(list((root / "native").glob("*.so")))
+    try:
+        build(shipped("neighbor_rows.cpp"))
+    except CompileError as error:
+        mend = "install a C++ compiler for faster neighbour lists and pair potentials; all works without"
+        yield Finding("native kernels", "note", str(error).split(". ")[0], mend)
+        return
+    sets = " ".join(target.name for target in runnable_targets())
+    kept = "not kept: no cache" if root is None else f"{n_kept} built before"
+    yield Finding("native kernels", "ok", f"built by {Path(compiler()).name} for {sets} (the first is used); {kept}")
+
+
 TRIAL = """
 import sys, torch
 class Trial(torch.nn.Module):
@@ -207,6 +229,7 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     torch_itself,
     first_energy,
     compiler,
+    native_kernels,
     aotinductor,
     gpu,
     optional_packages,

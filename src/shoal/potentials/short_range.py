@@ -93,12 +93,13 @@ class ShortRangePotential(Potential):
 
     @property
     def kernel(self) -> Kernel | None:
-        """Its C++ kernel, if it has one."""
+        """Its C++ kernel, if it has one. Subclasses do not inherit it: their energies may be others."""
         return None
 
     @property
     def has_kernels(self) -> bool:
-        return self.kernel is not None and self.device.type == "cpu" and self.kernel.is_available()
+        own = "kernel" in vars(type(self)) and self.device.type == "cpu"
+        return own and self.kernel is not None and self.kernel.is_available()
 
     def kernel_arguments(self, atom_types: torch.Tensor, energy_weights: torch.Tensor | None) -> Sequence[Any]:
         """What the kernel takes beside rows, positions and cells; atom_types (N,), energy_weights (N,) float64."""
