@@ -18,6 +18,7 @@ from shoal.neighbors.pairs import Geometry, Pairs
 FAILURES = {
     1: "an atom lies more than 1e9 cells outside its cell",
     2: "its cell is so small or flat that more than 2e9 images of atoms are within the cutoff",
+    3: "its pairs do not fit into memory",
 }
 LANES = 8
 """Rows of packed neighbours are filled up to a multiple of this."""
@@ -51,7 +52,7 @@ def native_pairs(geometry: Geometry, cutoff: float) -> Pairs:
     """All directed pairs within `cutoff` (A), rows in order of (neighbour, shift), with offsets and reverse.
 
     The list of a system depends on nothing but that system. Raises CompileError where there is no C++ compiler, and
-    InputError for an atom 1e9 cells away from its cell and for a cell with 2e9 images within the cutoff.
+    InputError for an atom 1e9 cells away from its cell, a cell with 2e9 images within the cutoff, and too many pairs.
     """
     call, threads = _functions(), torch.get_num_threads()
     offsets = torch.empty(geometry.n_atoms + 1, dtype=torch.int64)

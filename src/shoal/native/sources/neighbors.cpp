@@ -89,7 +89,7 @@ void axes(const System& system, double basis[9], double inverse[9]) {
         for (int c = 0; c < 3; c++) inverse[3 * c + k] = rows[3 * k + c] / volume;
 }
 
-enum Status { DONE = 0, TOO_FAR = 1, TOO_MANY = 2 };
+enum Status { DONE = 0, TOO_FAR = 1, TOO_MANY = 2, NO_MEMORY = 3 };
 
 // Positions wrapped along periodic axes; `wraps` (n, 3): cells between an atom and its wrapped place.
 Status wrap(const System& system, const double* inverse, Grid& grid, int32_t* wraps, double& largest) {
@@ -318,13 +318,14 @@ struct Search {
     std::vector<int64_t> offsets;
 };
 
-void find(Search& search, Part& part, const Grid& grid, double cutoff, Near& near) {
+Status find(Search& search, Part& part, const Grid& grid, double cutoff, Near& near) {
     const System& system = search.systems[part.system];
     part.thread = omp_get_thread_num();
     std::vector<Pair>& pairs = search.found[part.thread];
     part.from = pairs.size();
     find(system, grid, &search.wraps[3 * system.first], cutoff, part.begin, part.end, near, pairs);
     part.to = pairs.size();
+    return DONE;
 }
 
 // Places in the rows of both atoms, rows in order of (neighbour, shift); `counts`: of the system's atoms, zero before.
@@ -367,25 +368,31 @@ EXPORT void* neighbors_search(int64_t n_systems, const int64_t* atoms, const dou
     }
     std::fill(offsets, offsets + n_atoms + 1, 0);
     failure[0] = DONE;
-    const auto fail = [&](Status status, int64_t s) {
+    const auto attempt = [&](int64_t s, const auto& work) {  // no exception may leave a parallel region
+        Status status;
+        try {
+            status = work();
+        } catch (const std::bad_alloc&) {
+            status = NO_MEMORY;
+        }
+        if (status == DONE) return true;
 #pragma omp critical
         if (failure[0] == DONE || s < failure[1]) failure[0] = status, failure[1] = s;
+        return false;
     };
     for (const int64_t begin : large) {
         Grid grid;
         const int64_t s = search->parts[begin].system;
         const System& system = search->systems[s];
-        const Status status = prepare(system, cutoff, grid, &search->wraps[3 * system.first]);
-        if (status) {
-            fail(status, s);
-            continue;
-        }
+        int32_t* wraps = &search->wraps[3 * system.first];
+        if (!attempt(s, [&] { return prepare(system, cutoff, grid, wraps); })) continue;
         const int64_t end = begin + (system.n + CHUNK - 1) / CHUNK;
 #pragma omp parallel num_threads(threads)
         {
             Near near;
 #pragma omp for schedule(dynamic)
-            for (int64_t p = begin; p < end; p++) find(*search, search->parts[p], grid, cutoff, near);
+            for (int64_t p = begin; p < end; p++)
+                attempt(s, [&] { return find(*search, search->parts[p], grid, cutoff, near); });
         }
         for (int64_t p = begin; p < end; p++) {
             const Part& part = search->parts[p];
@@ -400,13 +407,11 @@ EXPORT void* neighbors_search(int64_t n_systems, const int64_t* atoms, const dou
         for (int64_t k = 0; k < int64_t(small.size()); k++) {
             Part& part = search->parts[small[k]];
             const System& system = search->systems[part.system];
-            const Status status = prepare(system, cutoff, grid, &search->wraps[3 * system.first]);
-            if (status) {
-                fail(status, part.system);
-                continue;
-            }
-            find(*search, part, grid, cutoff, near);
-            rank(search->found[part.thread], part, offsets + 1 + system.first);
+            const bool done = attempt(part.system, [&] {
+                const Status status = prepare(system, cutoff, grid, &search->wraps[3 * system.first]);
+                return status ? status : find(*search, part, grid, cutoff, near);
+            });
+            if (done) rank(search->found[part.thread], part, offsets + 1 + system.first);
         }
     }
     if (failure[0] != DONE) return nullptr;
