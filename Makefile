@@ -6,7 +6,7 @@ EXTRAS := train,report,results,test,lint,docs
 TORCH := torch==2.13.0
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help venv demo test test-all test-gpu lint format bench docs peers clean
+.PHONY: help venv demo test test-all test-gpu lint format bench bench-kernels docs peers clean
 
 help:
 	@echo "make demo      train, package, compile and evaluate a silicon potential; writes demo-out/report.html"
@@ -17,6 +17,7 @@ help:
 	@echo "make lint      ruff and mypy          make format  let ruff mend what it can"
 	@echo "make docs      the manual in docs/_build/html"
 	@echo "make bench     speed beside NequIP and torch-sim (builds make peers first)"
+	@echo "make bench-kernels     the native kernel beside NequIP's compiled file"
 	@echo "make peers     environments of the programs we compare with, in .venv-peers/"
 
 # torch goes in first, by itself: a torch that is there already is not replaced by a larger build
@@ -61,6 +62,9 @@ peers:
 
 bench: venv peers
 	benchmarks/run.sh
+
+bench-kernels: venv peers
+	benchmarks/run.sh kernels
 
 clean:
 	rm -rf $(VENV) docs/_build demo-out .pytest_cache .mypy_cache .ruff_cache

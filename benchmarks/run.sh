@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Time both sides with 2 threads and with 1, one table in results/ each:
 #
-#   benchmarks/run.sh [evaluate] [md] [relax]     without names: all
+#   benchmarks/run.sh [evaluate] [md] [relax] [kernels]     without names: all but kernels
 #
 # What they need of NequIP (data, training and compiling, import and compiling here) is built once.
 set -euo pipefail
@@ -9,6 +9,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 peer=$root/.venv-peers/nequip/bin/python
 ours=$root/.venv/bin/python
 work=$root/.venv-peers/artefacts
+work_l2=$root/.venv-peers/artefacts_l2
 
 build() {
     if [ ! -f "$work/si.nequip.pt2" ]; then
@@ -21,6 +22,23 @@ build() {
         "$peer" -m shoal import-nequip "$work/train/best.ckpt" "$work/si.shoal" --trust
         "$root/.venv/bin/shoal" compile "$work/si.shoal" "$work/si.shoal.pt2"
     fi
+}
+
+build_l2() { # the larger model of kernels: l_max 2, three layers
+    [ -f "$work_l2/si.nequip.pt2" ] || "$root/peers/make_nequip_artefacts.sh" "$work/data" "$work_l2" \
+        training_module.model.l_max=2 training_module.model.num_layers=3 trainer.max_epochs=3
+    if [ ! -f "$work_l2/si.shoal.pt2" ]; then
+        "$peer" -m shoal import-nequip "$work_l2/train/best.ckpt" "$work_l2/si.shoal" --trust
+        "$root/.venv/bin/shoal" compile "$work_l2/si.shoal" "$work_l2/si.shoal.pt2" --kernel native
+    fi
+}
+
+kernels() { # THREADS TABLE
+    build_l2
+    OMP_NUM_THREADS=$1 "$peer" "$root/benchmarks/kernels.py" --title "l_max 1, 2 layers" --nequip "$work/si.nequip.pt2" \
+        --compiled "$work/si.shoal.pt2" --threads "$1" --out "$2"
+    OMP_NUM_THREADS=$1 "$peer" "$root/benchmarks/kernels.py" --title "l_max 2, 3 layers, parity" --md --cases 1x8 64x8 8x64 \
+        --nequip "$work_l2/si.nequip.pt2" --compiled "$work_l2/si.shoal.pt2" --threads "$1" --out "$2"
 }
 
 evaluate() { # THREADS TABLE

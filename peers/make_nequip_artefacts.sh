@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Train the small silicon NequIP model and make of it the files the benchmarks time.
 #
-#   peers/make_nequip_artefacts.sh DATA_DIR OUT_DIR
+#   peers/make_nequip_artefacts.sh DATA_DIR OUT_DIR [OVERRIDE ...]
 #
+# An OVERRIDE changes the yaml for nequip-train, such as training_module.model.l_max=2.
 # DATA_DIR holds nequip_si.yaml and si_sw.xyz. OUT_DIR receives a copy of both and
 #   train/best.ckpt      the checkpoint of the best epoch
 #   si.nequip.zip        the package, for eager use
@@ -11,8 +12,8 @@
 # The seeds are in the yaml. About two minutes on two cores.
 set -euo pipefail
 
-if [ $# -ne 2 ]; then
-    sed -n '2,11s/^# \{0,1\}//p' "$0" >&2
+if [ $# -lt 2 ]; then
+    sed -n '2,13s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -29,7 +30,7 @@ export PEER_DIR=$out # the yaml finds its data by this name, and so does the che
 # An older checkpoint would make the trainer write best-v1.ckpt beside it.
 rm -rf "$out/train"
 cd "$out"
-"$bin/nequip-train" -cp "$out" -cn nequip_si hydra.run.dir="$out/train"
+"$bin/nequip-train" -cp "$out" -cn nequip_si hydra.run.dir="$out/train" "${@:3}"
 
 "$bin/nequip-package" build "$out/train/best.ckpt" "$out/si.nequip.zip"
 

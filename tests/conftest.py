@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,20 @@ from shoal.deploy.compile import MODES
 from shoal.files import ArchitectureSpec
 from shoal.io import atoms_to_state
 from shoal.potentials import LearnedPotential
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """Tensors this small are slower on two threads, and manifold so on a busy machine."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """For what threads matter to."""
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
 
 
 def rattled(atoms: Atoms, seed: int, amplitude: float = 0.1) -> Atoms:
@@ -44,10 +59,10 @@ def tiny_nequip(type_names: tuple[str, ...], model_dtype: str, species: dict[str
     return potential
 
 
-def compiled(package: Path, mode: str) -> Path:
+def compiled(package: Path, mode: str, kernel: str) -> Path:
     """A package's compiled file, beside it."""
-    out = package.with_name(package.stem + MODES[mode].ending)
-    compile_model(package, out, mode=mode)
+    out = package.with_name(f"{package.stem}-{kernel}{MODES[mode].ending}")
+    compile_model(package, out, mode=mode, kernel=kernel)
     return out
 
 
@@ -66,20 +81,26 @@ def silicon_package(silicon: LearnedPotential, tmp_path_factory: pytest.TempPath
 
 
 @pytest.fixture(scope="session")
+def fused_silicon(silicon_package: Path) -> Path:
+    """The float32 silicon model as a native kernel."""
+    return compiled(silicon_package, "aotinductor", "native")
+
+
+@pytest.fixture(scope="session")
 def native_silicon(silicon_package: Path) -> Path:
     """The float32 silicon model as native code."""
-    return compiled(silicon_package, "aotinductor")
+    return compiled(silicon_package, "aotinductor", "inductor")
 
 
 @pytest.fixture(scope="session")
 def scripted_silicon(silicon_package: Path) -> Path:
     """The float32 silicon model as TorchScript."""
-    return compiled(silicon_package, "torchscript")
+    return compiled(silicon_package, "torchscript", "reference")
 
 
-@pytest.fixture(scope="session", params=["native", "scripted"])
+@pytest.fixture(scope="session", params=["fused", "native", "scripted"])
 def compiled_silicon(request: pytest.FixtureRequest) -> Path:
-    """The float32 silicon model as a compiled file of each mode."""
+    """The float32 silicon model as a compiled file of each kind."""
     return request.getfixturevalue(f"{request.param}_silicon")
 
 
@@ -100,20 +121,26 @@ def water_package(water: LearnedPotential, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="session")
+def fused_water(water_package: Path) -> Path:
+    """The float64 model of non-element types as a native kernel."""
+    return compiled(water_package, "aotinductor", "native")
+
+
+@pytest.fixture(scope="session")
 def native_water(water_package: Path) -> Path:
     """The float64 model of non-element types as native code."""
-    return compiled(water_package, "aotinductor")
+    return compiled(water_package, "aotinductor", "inductor")
 
 
 @pytest.fixture(scope="session")
 def scripted_water(water_package: Path) -> Path:
     """The float64 model of non-element types as TorchScript."""
-    return compiled(water_package, "torchscript")
+    return compiled(water_package, "torchscript", "reference")
 
 
-@pytest.fixture(scope="session", params=["native", "scripted"])
+@pytest.fixture(scope="session", params=["fused", "native", "scripted"])
 def compiled_water(request: pytest.FixtureRequest) -> Path:
-    """The float64 model of non-element types as a compiled file of each mode."""
+    """The float64 model of non-element types as a compiled file of each kind."""
     return request.getfixturevalue(f"{request.param}_water")
 
 

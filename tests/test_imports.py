@@ -28,7 +28,7 @@ PACKAGE_MAP = [
     ["conformance"],
     ["engine"],
     ["dynamics", "relaxation"],
-    ["constraints", "trajectory"],
+    ["constraints", "parameters", "trajectory"],
     ["motion"],
     ["potentials"],
     ["files"],
@@ -38,7 +38,7 @@ PACKAGE_MAP = [
     ["neighbors", "io"],
     ["state"],
     ["native"],
-    ["atomic", "cache", "devices", "figures", "random", "testing"],
+    ["atomic", "cache", "devices", "figures", "matrix_functions", "random", "testing"],
     ["status", "units", "errors"],
 ]
 HEIGHT = {unit: -line for line, units in enumerate(PACKAGE_MAP) for unit in units}

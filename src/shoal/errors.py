@@ -13,6 +13,10 @@ class UnsupportedSpeciesError(InputError):
     """An element or type label that the model does not know."""
 
 
+class UnsupportedSystemError(InputError):
+    """A structure that a method cannot move, such as a slab under a barostat."""
+
+
 class UnsupportedRequestError(ShoalError):
     """A quantity or form of it that this potential cannot give."""
 

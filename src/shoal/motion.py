@@ -39,6 +39,11 @@ class Evaluation(NamedTuple):
     virial: torch.Tensor
 
 
+def unevaluated(positions: torch.Tensor, cell: torch.Tensor) -> Evaluation:
+    """Zeros, for what must not depend on the potential."""
+    return Evaluation(torch.zeros_like(cell[:, 0, 0]), torch.zeros_like(positions), torch.zeros_like(cell))
+
+
 Evaluate = Callable[[torch.Tensor, torch.Tensor], Evaluation]
 """Positions (N, 3) A and cell (S, 3, 3) A to their Evaluation: all a step knows of the potential."""
 

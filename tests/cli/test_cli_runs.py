@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Callable
 from pathlib import Path
 
 import ase.io
+import ase.io.extxyz
 import numpy as np
 import pytest
 import typer
@@ -20,6 +22,8 @@ from shoal.cli import app
 from shoal.cli._methods import method
 from shoal.cli._run_options import MDOptions, RelaxOptions, RunOptions
 from shoal.dynamics import INTEGRATORS, Langevin, NoseHoover, Ramp
+from shoal.engine import SystemResult
+from shoal.engine.sinks import ExtxyzFile
 from shoal.errors import InputError
 from shoal.relaxation import FILTERS, FIRE, LBFGS, OPTIMIZERS, Frechet, UnitCell
 
@@ -117,6 +121,64 @@ def test_a_seed_is_drawn_and_told(shoal_cli: Cli, folder: Path) -> None:
     assert (folder / "c.xyz").read_text() == (folder / "a.xyz").read_text()
 
 
+@pytest.mark.parametrize("verb", ["md", "relax"])
+def test_systems_go_by_their_ids(shoal_cli: Cli, folder: Path, verb: str) -> None:
+    steps = ("--n-steps", 3, "--seed", 1) if verb == "md" else ("--max-steps", 3)
+    both = shoal_cli(verb, "si.xyz", *MODEL, "--out", "both.xyz", *steps, "--system-ids", "7,3")
+    assert "written to both.xyz" in both.output
+    frames = ase.io.read("both.xyz", ":")
+    assert [frame.info["system_id"] for frame in frames] == [7, 3]
+    ase.io.write("second.xyz", structures()[1])
+    (folder / "second.yaml").write_text("structures: second.xyz\nsystem_ids: [3]\n")
+    alone = shoal_cli(verb, "--config", "second.yaml", *MODEL, "--out", "alone.xyz", *steps)
+    assert "written to alone.xyz" in alone.output
+    np.testing.assert_allclose(ase.io.read("alone.xyz").positions, frames[1].positions, atol=1e-7)
+
+
+@pytest.mark.parametrize("verb", ["md", "relax"])
+def test_the_bar_can_be_left_away(shoal_cli: Cli, folder: Path, verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int | None] = []
+    module = importlib.import_module("shoal.engine.simulate" if verb == "md" else "shoal.engine.relax")
+    show = module.run_progress
+    monkeypatch.setattr(module, "run_progress", lambda n, *more: asked.append(n) or show(n, *more))
+    (folder / "quiet.yaml").write_text("progress: false\nfix_com: true\n")
+    flags = ("si.xyz", *MODEL, "--out", "o.xyz", "--overwrite", "--n-steps" if verb == "md" else "--max-steps", 1)
+    for quiet in (["--no-progress"], ["--config", "quiet.yaml"]):
+        assert "written to o.xyz" in shoal_cli(verb, *flags, *quiet).output
+    assert not asked
+    assert "written to o.xyz" in shoal_cli(verb, *flags, "--config", "quiet.yaml", "--progress").output
+    assert asked == [2]  # counted, so that it tells the time left
+
+
+@pytest.mark.parametrize("verb", ["md", "relax"])
+def test_structures_are_read_as_they_are_needed(
+    shoal_cli: Cli, folder: Path, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ase.io.write("many.xyz", [rattled(bulk("Si", a=5.43), seed) for seed in range(20)])
+    ahead: list[int] = []
+    n_read = n_written = 0
+    read_frame, write = ase.io.extxyz._read_xyz_frame, ExtxyzFile.write
+
+    def reading(*arguments: object, **more: object) -> Atoms:
+        nonlocal n_read
+        n_read += 1
+        ahead.append(n_read - n_written)
+        return read_frame(*arguments, **more)
+
+    def writing(sink: ExtxyzFile, results: list[SystemResult]) -> None:
+        nonlocal n_written
+        n_written += len(results)
+        write(sink, results)
+
+    monkeypatch.setattr("ase.io.extxyz._read_xyz_frame", reading)
+    monkeypatch.setattr(ExtxyzFile, "write", writing)
+    n_steps = "--n-steps" if verb == "md" else "--max-steps"
+    result = shoal_cli(verb, "many.xyz", *MODEL, "--out", "o.xyz", n_steps, 1, "--max-atoms", 4)
+    assert "20 systems, 40 atoms" in result.output
+    assert n_written == 20
+    assert max(ahead[:20]) < 8
+
+
 MISTAKES = {
     "no model": (["si.xyz", "--out", "o.xyz"], "", "--model is missing; give it here, or as model: in the file"),
     "no structures": ([*MODEL, "--out", "o.xyz"], "", "STRUCTURES is missing"),
@@ -134,7 +196,8 @@ MISTAKES = {
     "code instead of a number": (["--integrator", "Langevin(friction=f())"], CONFIG, "integrator takes a name"),
     "impossible parameter": (["--integrator", "NoseHoover(tau=-1)"], CONFIG, "tau must be positive, got -1"),
     "wrong atoms": (["--fix-atoms", "0,99"], CONFIG, "FixAtoms names atom 99"),
-    "compile what cannot be": (["--compile", "yes"], CONFIG, "steps with LearnedPotential are not compiled"),
+    "fewer ids than structures": (["--system-ids", "4"], CONFIG, "1 system_ids for 2 structures"),
+    "an id that is no number": (["--system-ids", "4,b"], CONFIG, "--system-ids should be a valid integer"),
     "neither yes nor no": (["--compile", "maybe"], CONFIG, "--compile should be 'auto' or should be a valid boolean"),
     "output is input": (["--out", "si.xyz"], CONFIG, "one of the files to read"),
     "output is no xyz": (["--out", "folder"], CONFIG, "last frames are written to an .xyz"),
@@ -174,6 +237,7 @@ def test_what_goes_wrong_goes_wrong_alone(shoal_cli: Cli, folder: Path) -> None:
 def test_every_option_is_a_flag_and_a_key(verb: str, kind: type[RunOptions]) -> None:
     command = typer.main.get_command(app).commands[verb]  # type: ignore[attr-defined]
     assert {parameter.name for parameter in command.params} - {"config"} == set(kind.model_fields)
+    assert all(parameter.default is None for parameter in command.params)  # so that a file may say it
 
 
 @pytest.mark.parametrize(("verb", "kind"), [("relax", RelaxOptions), ("simulate", MDOptions)])
@@ -184,7 +248,7 @@ def test_every_argument_in_python_is_an_option(verb: str, kind: type[RunOptions]
         "constraints": "fix_atoms",
         "limits": "max_move",
     }
-    of_python_only = {"system_ids", "on_step", "every", "errors", "allow_float32", "progress"}
+    of_python_only = {"on_step", "every", "errors", "allow_float32", "n_structures"}
     arguments = set(inspect.signature(getattr(shoal, verb)).parameters) - of_python_only
     assert {by_other_names.get(name, name) for name in arguments} <= set(kind.model_fields)
 

@@ -31,9 +31,12 @@ RUN = [
     "--max-force",
     "--max-move",
     "--model",
+    "--no-progress",
     "--out",
     "--overwrite",
+    "--progress",
     "--skin",
+    "--system-ids",
     "[STRUCTURES]...",
 ]
 VERBS = {

@@ -7,17 +7,18 @@ from typing import Any
 
 import torch
 from metatensor.torch import Labels, TensorBlock, TensorMap
-from tests.conformance.faulty_values import Sound
+from tests.conformance.faulty_values import Sound, Values
 
-from shoal.contract import Capabilities, OutputRequest, Support, unit_factor
+from shoal.contract import Capabilities, Layout, OutputRequest, Support, unit_factor
 from shoal.errors import InputError, UnsupportedRequestError
+from shoal.neighbors import NeighborList
 from shoal.potentials import Potential
 from shoal.state import SimState
 
+Change = Callable[[TensorBlock, OutputRequest], TensorBlock]
 
-def relabelling(
-    change: Callable[[TensorBlock, OutputRequest], TensorBlock], base: type[Sound] = Sound
-) -> Callable[[], Potential]:
+
+def relabelling(change: Change, base: type[Sound] = Sound) -> Callable[[], Potential]:
     """A potential whose labelled energies go through `change`."""
 
     class Relabelled(base):  # type: ignore[misc,valid-type]
@@ -137,29 +138,48 @@ def unconverted_gradients(block: TensorBlock, request: OutputRequest) -> TensorB
     return rebuilt(block, gradients={name: (one.values / factor, one.samples) for name, one in block.gradients()})
 
 
+def without_axes(block: TensorBlock, request: OutputRequest) -> TensorBlock:
+    """A column for each component."""
+    columns = Labels(["dipole"], torch.arange(3)[:, None])
+    return TensorBlock(block.values[..., 0], block.samples, [], columns)
+
+
 def larger_per_atom(block: TensorBlock, request: OutputRequest) -> TensorBlock:
     return rebuilt(block, values=block.values * (1 + 1e-6)) if request.sample_kind == "atom" else block
 
 
-def of_a_variant(change: Callable[[TensorBlock, OutputRequest], TensorBlock]) -> Callable[[], Potential]:
+def of_a_variant(change: Change) -> Callable[[], Potential]:
     """A potential with a variant, the same but that its labelled energies go through `change`."""
+    return _with("energy/other", change)
 
-    class WithVariant(Sound):
+
+def of_its_own(change: Change) -> Callable[[], Potential]:
+    """A potential with a vector for each atom that no standard knows; its labels go through `change`."""
+    return _with("mine::dipole", change, Support(layout=Layout("e*A", ("xyz",))))
+
+
+def _with(added: str, change: Change, support: Support | None = None) -> Callable[[], Potential]:
+    """One more quantity, served as the energy is unless `support` says how."""
+
+    class WithAnother(Sound):
         @property
         def capabilities(self) -> Capabilities:
             own = super().capabilities
-            return own.model_copy(update={"quantities": {**own.quantities, "energy/other": own.quantities["energy"]}})
+            return own.model_copy(update={"quantities": {**own.quantities, added: support or own.quantities["energy"]}})
+
+        def spoil(self, values: Values, state: SimState, neighbors: NeighborList) -> Values:
+            return {**values, added: values["forces"].abs()}
 
         def outputs(self, state: SimState, requests: Mapping[str, OutputRequest], *more: Any, **named: Any) -> dict:
             made = super().outputs(state, requests, *more, **named)
             return {
                 name: TensorMap(output.keys, [change(output.block(0).copy(), requests[name])])
-                if name == "energy/other"
+                if name == added
                 else output
                 for name, output in made.items()
             }
 
-    return WithVariant
+    return WithAnother
 
 
 class RefusesWithAnotherError(Sound):

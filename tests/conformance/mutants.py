@@ -122,6 +122,13 @@ MUTANTS: dict[str, Mutant] = {
     "variant with gradients swapped in batches": _mutant(
         labels.of_a_variant(labels.swapped_in_batches), "batch independence", alone=True
     ),
+    "own quantity of another layout": _mutant(labels.of_its_own(labels.without_axes), "labels", alone=True),
+    "own quantity whose property has another name": _mutant(
+        labels.of_its_own(labels.other_property), "labels", alone=True
+    ),
+    "own quantity whose atoms do not sum to it": _mutant(
+        labels.of_its_own(labels.larger_per_atom), "atom sum", alone=True
+    ),
     "negative uncertainty": _mutant(labels.NegativeUncertainty, "uncertainty", alone=True),
     "ensemble of another mean": _mutant(labels.OtherMean, "uncertainty", alone=True),
 }

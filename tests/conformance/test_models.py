@@ -11,6 +11,7 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from tests.conformance.faulty_labels import of_its_own
 from tests.potentials.nequip_standin import write_torchscript
 
 import shoal
@@ -22,6 +23,7 @@ from shoal.io import atoms_to_state
 from shoal.potentials import Committee, LearnedPotential, LennardJones, StillingerWeber, Sum, Variants
 
 ARGON = {"Ar": (0.0104, 3.4), "Kr": (0.014, 3.65)}
+SMOOTHNESS = [one for one in CHECKS if one.name == "smoothness"]
 
 
 def verdicts(report: Report, verdict: Verdict) -> set[str]:
@@ -41,7 +43,7 @@ def test_a_switched_lennard_jones_passes_everything() -> None:
     assert [finding.number for finding in report] == list(range(1, 28))
 
 
-@pytest.mark.parametrize("truncation", ["none", "shift"])
+@pytest.mark.parametrize("truncation", ["none", pytest.param("shift", marks=pytest.mark.slow)])
 def test_a_lennard_jones_that_is_cut_off_has_declared_it(truncation: str) -> None:
     report = check(LennardJones(ARGON, 8.5, truncation), fast=True)  # type: ignore[arg-type]
     sound(report, "smoothness")
@@ -50,7 +52,7 @@ def test_a_lennard_jones_that_is_cut_off_has_declared_it(truncation: str) -> Non
 
 def test_the_jump_that_is_measured_is_the_jump_there_is() -> None:
     epsilon, sigma, cutoff = 0.5, 2.3, 5.6
-    finding = check(LennardJones({"Ar": (epsilon, sigma)}, cutoff, "none"))["smoothness"]
+    finding = check(LennardJones({"Ar": (epsilon, sigma)}, cutoff, "none"), checks=SMOOTHNESS)["smoothness"]
     x = (sigma / cutoff) ** 6
     slope = 24 * epsilon / cutoff * (2 * x * x - x)
     assert finding.verdict is Verdict.DECLARED
@@ -162,7 +164,13 @@ def test_variants_pass_with_all_that_they_give() -> None:
     assert report["labels"].verdict is Verdict.PASS
 
 
-def test_quantities_of_a_models_own_are_its_own_business() -> None:
+def test_a_quantity_of_a_models_own_is_judged_by_the_layout_it_brings() -> None:
+    report = check(of_its_own(lambda block, request: block)(), fast=True, strict=True)
+    sound(report)
+    assert report["labels"].verdict is Verdict.PASS
+
+
+def test_quantities_of_a_models_own_without_a_layout_are_its_own_business() -> None:
     class Custom(LennardJones):
         @property
         def capabilities(self):  # type: ignore[no-untyped-def]
@@ -274,7 +282,8 @@ def test_a_missing_file_is_an_error() -> None:
 
 
 def test_the_fixture_passes_sound_models_and_tells_of_others(conforms: Callable[..., Report]) -> None:  # noqa: F811
-    assert conforms(StillingerWeber(), fast=True).passed
+    gradients = CHECKS[5:7]
+    assert conforms(StillingerWeber(), checks=gradients, fast=True).passed
 
     class Wrong(StillingerWeber):
         def compute(self, *arguments, **more):  # type: ignore[no-untyped-def]
@@ -282,7 +291,7 @@ def test_the_fixture_passes_sound_models_and_tells_of_others(conforms: Callable[
             return {**values, "forces": 2 * values["forces"]}
 
     with pytest.raises(pytest.fail.Exception, match="positions gradient: .*, allowed are 1e-06. Relaxations end"):
-        conforms(Wrong(), fast=True)
+        conforms(Wrong(), checks=gradients, fast=True)
 
 
 def test_a_compiled_file_that_breaks_the_contract_is_not_written(

@@ -12,6 +12,7 @@ from shoal.demo.model import Model, one_thread
 from shoal.demo.throughput import Throughput, compare_throughput, rattled_cells
 
 
+@pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize("form", ["compiled", "eager"])
 def test_both_sides_give_the_same_numbers(silicon_package: Path, native_silicon: Path, form: str) -> None:
     model = Model(silicon_package, native_silicon if form == "compiled" else None)
@@ -47,6 +48,7 @@ def test_cells_are_different_and_repeatable() -> None:
     assert not np.allclose(first[0].positions, first[1].positions)
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_one_thread_is_given_back_after_an_error() -> None:
     before = torch.get_num_threads()
     inside = []

@@ -15,6 +15,7 @@ from ase.build import bulk, fcc111, molecule
 
 from shoal.deploy import compile_model, package_potential, verify
 from shoal.deploy.compile import MODES
+from shoal.deploy.native import native_kernel
 from shoal.engine import BatchCalculator
 from shoal.errors import CompileError, InputError, ModelFileError
 from shoal.files import ArchitectureSpec, read_metadata, read_package
@@ -63,6 +64,16 @@ def test_compiled_equals_eager_in_float64(case: str, compiled_water: Path, water
     for name in ALL:
         assert got[name].dtype == torch.float64
         torch.testing.assert_close(got[name], want[name], rtol=0, atol=1e-10, equal_nan=True)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_two_threads_give_the_numbers_of_one(compiled_water: Path) -> None:
+    structures, calculator = water_structures()["large batch"], BatchCalculator.from_compiled_model(compiled_water)
+    on_two = evaluate(calculator, structures)
+    torch.set_num_threads(1)
+    on_one = evaluate(calculator, structures)
+    for name in ALL:
+        torch.testing.assert_close(on_two[name], on_one[name], rtol=0, atol=1e-11, equal_nan=True)
 
 
 def test_isolated_atom_has_its_shift_and_no_force(compiled_water: Path) -> None:
@@ -226,17 +237,30 @@ def test_wrong_requests_are_refused_by_name(
 def test_a_file_that_differs_from_its_model_is_not_written(
     silicon_package: Path, compiled_silicon: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mode = read_metadata(compiled_silicon).mode
+    metadata = read_metadata(compiled_silicon)
+    mode = "aotinductor" if metadata.mode == "native" else metadata.mode
 
     def write_another_model(potential: LearnedPotential, device: torch.device, out: Path) -> None:
-        out.write_bytes(compiled_silicon.read_bytes())
+        out.write_bytes(other.read_bytes())
+
+    other = tmp_path / f"other{MODES[mode].ending}"
+    package = read_package(silicon_package)
+    potential = LearnedPotential.from_package(package)
+    with torch.no_grad():
         for tensor in potential.model.state_dict().values():
             tensor.mul_(1.01)
-
-    monkeypatch.setitem(MODES, mode, MODES[mode]._replace(write=write_another_model))
+    if metadata.kernel == "native":
+        files = native_kernel(potential, 256)
+        monkeypatch.setattr("shoal.deploy.compile.native_kernel", lambda *_: files)
+    else:
+        other.write_bytes(compiled_silicon.read_bytes())
+        monkeypatch.setitem(MODES, mode, MODES[mode]._replace(write=write_another_model))
+        structures, atom_types = tensors_to_structures(package.reference)
+        silicon_package = package_potential(potential, tmp_path / "other.shoal", structures, atom_types)
+    before = set(tmp_path.iterdir())
     with pytest.raises(CompileError, match="differs by .* from the eager model"):
-        compile_model(silicon_package, tmp_path / f"x{MODES[mode].ending}", mode=mode)
-    assert list(tmp_path.iterdir()) == []
+        compile_model(silicon_package, tmp_path / f"x{MODES[mode].ending}", mode=mode, kernel=metadata.kernel)
+    assert set(tmp_path.iterdir()) == before
 
 
 def test_without_a_compiler_the_error_says_so_and_the_package_still_works(
@@ -302,20 +326,19 @@ def test_the_gate_sees_every_output_even_of_molecules(
     wrong: str, water_package: Path, compiled_water: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compiled = CompiledPotential(compiled_water)
-    honest = compiled._run
+    honest = compiled.compute
 
-    def spoilt(inputs: list[torch.Tensor]) -> list[torch.Tensor]:
-        outputs = [value.clone() for value in honest(inputs)]
-        if wrong == "nan":
-            return [torch.full_like(value, float("nan")) for value in outputs]
-        outputs[compiled.metadata.outputs.index(wrong)] *= 1.5
+    def spoilt(*arguments: object) -> dict[str, torch.Tensor]:
+        outputs = {name: value.clone() for name, value in honest(*arguments).items()}  # type: ignore[arg-type]
+        for name in outputs if wrong == "nan" else [wrong]:
+            outputs[name] *= float("nan") if wrong == "nan" else 1.5
         return outputs
 
     package = read_package(water_package)
     structures, types = tensors_to_structures(package.reference)
     assert not structures.pbc.any()
     verify.verify(compiled, LearnedPotential.from_package(package), structures, types)
-    monkeypatch.setattr(compiled, "_run", spoilt)
+    monkeypatch.setattr(compiled, "compute", spoilt)
     with pytest.raises(CompileError, match="differs by"):
         verify.verify(compiled, LearnedPotential.from_package(package), structures, types)
 

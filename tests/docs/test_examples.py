@@ -21,7 +21,7 @@ BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 @pytest.fixture
 def workplace(
     silicon_package: Path,
-    native_silicon: Path,
+    fused_silicon: Path,
     scripted_silicon: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -29,9 +29,10 @@ def workplace(
     """A folder with the model files and structures that pages speak of."""
     (tmp_path / "demo-out").mkdir()
     (tmp_path / "structures").mkdir()
-    for source in (silicon_package, native_silicon, scripted_silicon):
-        shutil.copy(source, tmp_path / source.name)
-        shutil.copy(source, tmp_path / "demo-out" / source.name)
+    models = {".shoal": silicon_package, ".shoal.pt2": fused_silicon, ".shoal.pth": scripted_silicon}
+    for ending, source in models.items():
+        shutil.copy(source, tmp_path / f"silicon{ending}")
+        shutil.copy(source, tmp_path / "demo-out" / f"silicon{ending}")
     write_torchscript(tmp_path / "silicon.nequip.pth")
     shutil.copy(ROOT / "src" / "shoal" / "demo" / "data" / "silicon.xyz", tmp_path / "silicon.xyz")
     write(tmp_path / "structures" / "a.xyz", [bulk("Si", cubic=True), bulk("Si")])

@@ -11,10 +11,10 @@ from tests.dynamics.argon import BAROSTATS, METHODS, Run, crystal, run_of
 from tests.moving import systems_of
 
 from shoal.dynamics import CellRescaling, MDState
-from shoal.dynamics.strains import volume
 from shoal.errors import InputError
 from shoal.io import atoms_to_state
 from shoal.motion import Evaluation
+from shoal.potentials import cell_volume
 from shoal.random import Purpose, stream_keys
 from shoal.units import BOLTZMANN, GPA
 
@@ -26,7 +26,7 @@ def test_without_temperature_the_crystal_comes_to_rest_at_the_pressure(name: str
     run = run_of(method, [crystal(0, rattle=0.02)], 16.0, 0.0)
     run.after(200)
     at = run.evaluate(run.state.positions, run.state.cell)
-    stress = -at.virial[0] / volume(run.state.cell) / GPA
+    stress = -at.virial[0] / cell_volume(run.state.cell) / GPA
     if method.cell == "flexible":  # type: ignore[attr-defined]
         assert (stress + pressure * torch.eye(3)).abs().max() < 1e-3
     else:
@@ -66,7 +66,7 @@ def test_volumes_of_an_ideal_gas_are_gamma_distributed(cell: str) -> None:
     moments = []
     for _ in range(5):
         run.after(50)
-        reduced = volume(run.state.cell) * pressure * GPA / (BOLTZMANN * temperature)
+        reduced = cell_volume(run.state.cell) * pressure * GPA / (BOLTZMANN * temperature)
         moments.append(torch.stack([reduced, (reduced - (n_atoms + 1)) ** 2]))
     # of one system after another, the samples of one are not independent
     of_systems = torch.stack(moments).mean(0)
@@ -92,9 +92,9 @@ def test_images_stay_images(name: str) -> None:
 
 def test_an_isotropic_cell_keeps_its_shape() -> None:
     run = run_of(METHODS["CellRescaling, isotropic"], [crystal(0)])
-    first = run.state.cell / volume(run.state.cell) ** (1 / 3)
+    first = run.state.cell / cell_volume(run.state.cell) ** (1 / 3)
     cell = run.after(50).cell
-    assert (cell / volume(cell) ** (1 / 3) - first).abs().max() < 1e-13
+    assert (cell / cell_volume(cell) ** (1 / 3) - first).abs().max() < 1e-13
 
 
 @pytest.mark.parametrize("mirrored", [False, True])

@@ -14,6 +14,7 @@ from tests.moving import systems_of
 import shoal
 from shoal.dynamics import NVE, Integrator, Langevin
 from shoal.engine import Limits, RunResults, graph
+from shoal.engine.admission import n_rounds
 from shoal.engine.compiled_step import Listed, pair_evaluation
 from shoal.engine.stepping import Stepping
 from shoal.errors import CompileError, ShoalWarning
@@ -21,6 +22,7 @@ from shoal.io import atoms_to_state
 from shoal.neighbors import neighbor_list
 from shoal.neighbors.native import is_available
 from shoal.potentials import LennardJones, Potential, ShortRangePotential, StillingerWeber, Sum, pair_terms
+from shoal.relaxation import FIRE
 from shoal.status import Status
 from shoal.testing import close
 
@@ -85,6 +87,12 @@ def test_dynamics(integrator: Integrator, count_compilations: list[int]) -> None
     assert len(count_compilations) == 1
 
 
+@pytest.mark.usefixtures("two_threads")
+def test_on_two_threads() -> None:
+    compiled, eager = (run(12, 2, LANGEVIN, compile) for compile in (True, False))
+    assert largest_difference(positions_by_id(compiled), positions_by_id(eager)) < 1e-12
+
+
 def test_a_list_that_grows_too_short_within_a_step_is_renewed() -> None:
     compiled = run(6, 30, NVE(), True, skin=0.01)
     eager = run(6, 30, NVE(), False, skin=3.0)
@@ -147,6 +155,31 @@ def test_sums_on_the_matrix_are_those_of_the_edges(skin: float) -> None:
     for name, values in found._asdict().items():
         close(values, expected[name], 1e-13)
         assert float(values.abs().min(0).values.max()) > 1e-6  # no component that vanishes everywhere
+
+
+@pytest.mark.parametrize(
+    ("method", "n_steps", "n_atoms", "n_edges", "worth"),
+    [
+        (NVE(), 1_000, 256, 20_000, False),
+        (NVE(), 20_000, 256, 20_000, True),
+        (NVE(), 1_000, 8_000, 600_000, True),
+        (FIRE(), 5_000, 256, 0, False),
+        (FIRE(), 20_000, 256, 0, True),
+    ],
+)
+def test_auto_compiles_what_is_long_enough(
+    method: NVE | FIRE, n_steps: int, n_atoms: int, n_edges: int, worth: bool
+) -> None:
+    stepping: Stepping = Stepping(method, shoal.BatchCalculator(lennard_jones()), Limits(), "auto", n_steps)
+    loop = SimpleNamespace(n_atoms=n_atoms, neighbors=SimpleNamespace(n_edges=n_edges))
+    assert stepping._is_worth_it(loop) is worth  # type: ignore[arg-type]
+
+
+def test_rounds_of_an_input() -> None:
+    argon = bulk("Ar", "fcc", a=5.4, cubic=True)
+    assert n_rounds([argon] * 10, 16) == 3
+    assert n_rounds(atoms_to_state([argon] * 10), 16) == 3
+    assert n_rounds([argon], 100) == n_rounds("many.xyz", 1) == n_rounds(iter([argon] * 10), 1) == 1
 
 
 def test_a_potential_whose_numbers_were_changed_is_compiled_anew() -> None:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from ase import Atoms, units
-from ase.build import bulk
+from ase.build import bulk, fcc111
 from ase.constraints import FixAtoms, FixBondLength
 from ase.md.verlet import VelocityVerlet
 from tests.engine.runs import largest_difference, lennard_jones, mixed_systems, positions_by_id
 
 import shoal
-from shoal.dynamics import INTEGRATORS, NVE, Integrator, Langevin, Ramp
+from shoal.dynamics import INTEGRATORS, NVE, CellRescaling, Integrator, Langevin, NoseHoover, Ramp
 from shoal.engine import DynamicsSnapshot, Limits
-from shoal.errors import InputError, ShoalWarning, UnsupportedSpeciesError
+from shoal.errors import InputError, ShoalWarning, UnsupportedSpeciesError, UnsupportedSystemError
 from shoal.integrations.ase import ShoalCalculator
 from shoal.potentials import Sum
 from shoal.status import Status
@@ -188,6 +189,48 @@ def test_bad_structures_are_named_or_reported() -> None:
     assert results.state.system_id.tolist() == [1, 3]
     alone = run([good], 4, system_ids=[3])
     assert largest_difference(positions_by_id(alone), positions_by_id(results), [3]) < 1e-12
+
+
+def test_a_system_the_method_cannot_move_ends_alone() -> None:
+    crystal, slab = bulk("Ar", "fcc", a=5.4, cubic=True), fcc111("Ar", (1, 1, 3), a=5.4, vacuum=6.0)
+    held = crystal.copy()
+    held.set_constraint(FixAtoms([0]))
+    barostat = CellRescaling(60.0)
+    results = run([slab, crystal, held, crystal], 3, barostat, errors="status")
+    assert results.statuses == [Status.UNSUPPORTED, Status.DONE, Status.UNSUPPORTED, Status.DONE]
+    assert "not periodic" in results[0].reason
+    assert "fixed atoms" in results[2].reason
+    alone = run([crystal, crystal], 3, barostat, system_ids=[1, 3])
+    assert largest_difference(positions_by_id(alone), positions_by_id(results), [1, 3]) < 1e-12
+    with pytest.raises(UnsupportedSystemError, match="system 1 is not periodic"):
+        run([crystal, slab], 3, barostat)
+    with pytest.raises(InputError, match="friction must not be negative"):  # an argument is no system's fault
+        run([crystal, slab], 3, CellRescaling(60.0, friction=-1.0), errors="status")
+
+
+def test_forces_between_atoms_that_stay_explode_nothing() -> None:
+    walls = [[0, 0, 0], [0, 0, 1.0]]
+    atoms = Atoms("Ar3", [*walls, [0, 0, 7.5]], constraint=FixAtoms([0, 1]))
+    assert run([atoms], 3, NVE(), temperature=0.0).statuses == [Status.DONE]
+    atoms.set_constraint(FixAtoms([0]))
+    assert run([atoms], 3, NVE(), temperature=0.0).statuses == [Status.EXPLODED]
+
+
+@pytest.mark.parametrize("value", ["a", [None, None], [1.0, "x"], [[1.0, 2.0]], 1j, float("nan")])
+def test_parameters_that_are_no_numbers(value: Any) -> None:
+    atoms = [bulk("Ar", "fcc", a=5.4, cubic=True)] * 2
+    for name, integrator in {
+        "temperature": Langevin(value),
+        "friction": Langevin(60.0, value),
+        "pressure": CellRescaling(60.0, pressure=value),
+        "tau": NoseHoover(60.0, tau=value),
+    }.items():
+        with pytest.raises(InputError, match=name):
+            run(atoms, 1, integrator)
+    with pytest.raises(InputError, match="timestep"):
+        shoal.simulate(atoms, lennard_jones(), NVE(), value, 1, progress=False)
+    with pytest.raises(InputError, match="n_steps must be a whole number"):
+        run(atoms, value)
 
 
 def test_arguments_that_make_no_sense() -> None:

@@ -37,9 +37,14 @@ def test_a_compiled_file_names_its_package_its_machine_and_the_differences(
     assert content["type_names"] == ("Si",)
 
 
-def test_the_mode_of_a_compiled_file_is_told(native_silicon: Path, scripted_silicon: Path) -> None:
-    kinds = [describe(path)["kind"] for path in (native_silicon, scripted_silicon)]
-    assert kinds == ["compiled model (AOTInductor: native code)", "compiled model (TorchScript)"]
+def test_the_mode_of_a_compiled_file_is_told(fused_silicon: Path, native_silicon: Path, scripted_silicon: Path) -> None:
+    kinds = [describe(path)["kind"] for path in (fused_silicon, native_silicon, scripted_silicon)]
+    assert kinds == [
+        "compiled model (native kernel)",
+        "compiled model (AOTInductor: native code)",
+        "compiled model (TorchScript)",
+    ]
+    assert describe(fused_silicon)["radial_table"]["pieces"] >= 128
 
 
 @pytest.mark.parametrize("damage", ["truncated", "missing", "unknown ending"])

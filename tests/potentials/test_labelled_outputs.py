@@ -12,7 +12,7 @@ from metatensor.torch import Labels
 from tests.potentials.nequip_standin import write_torchscript
 from tests.potentials.test_potential_laws import CASES, STEP, Case, structures
 
-from shoal.contract import BOTH, STANDARD, Capabilities, OutputRequest, Standard, Support
+from shoal.contract import BOTH, STANDARD, Capabilities, Layout, OutputRequest, Standard, Support
 from shoal.errors import InputError, UnsupportedRequestError
 from shoal.files import ArchitectureSpec
 from shoal.io import atoms_to_state
@@ -278,6 +278,77 @@ def test_a_new_quantity_is_a_new_row_of_the_table(three: SimState, monkeypatch: 
     close(block.values[..., 0] / 1.602176634e-29, [[1, 2, 3], [7, 8, 9]], 1e-13)
     with pytest.raises(UnsupportedRequestError, match="dipole is given by this one"):
         Everything().outputs(three, {"dipole": OutputRequest()})
+
+
+class OwnQuantities(Everything):
+    """Brings a spin per atom, a tensor per system, and a name without a layout."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        general = super().capabilities
+        own = {
+            "mine::spin": Support(layout=Layout("e*A", ("xyz",))),
+            "mine::shape": Support(
+                sample_kinds=("system",),
+                selected_atoms=False,
+                layout=Layout("A", ("xyz_1", "xyz_2"), "edge", exact=True),
+            ),
+            "mine::descriptor": Support(sample_kinds=("atom",), layout=Layout(properties="free")),
+            "mine::bare": Support(),
+        }
+        return general.model_copy(update={"quantities": {**general.quantities, **own}})
+
+    def compute(self, state: SimState, *rest: torch.Tensor) -> dict[str, torch.Tensor]:  # type: ignore[override]
+        own = {"mine::spin": state.positions, "mine::shape": state.cell, "mine::descriptor": state.positions}
+        return {**super().compute(state, *rest), **own}  # type: ignore[arg-type]
+
+
+def test_a_potential_may_bring_rows_of_its_own(three: SimState) -> None:
+    potential = OwnQuantities()
+    asked = {
+        "mine::spin": OutputRequest("C*m"),
+        "mine::shape": OutputRequest("nm"),
+        "mine::descriptor": OutputRequest(per_atom=True),
+    }
+    out = {name: output.block() for name, output in potential.outputs(three.to(dtype=torch.float32), asked).items()}
+    spin, shape, descriptor = (out[name] for name in asked)
+    assert ([axis.names for axis in spin.components], spin.properties.names) == ([["xyz"]], ["spin"])
+    close(spin.values[..., 0].double() / 1.602176634e-29, [[1, 2, 3], [7, 8, 9]], 1e-6)
+    assert ([axis.names for axis in shape.components], shape.properties.names) == ([["xyz_1"], ["xyz_2"]], ["edge"])
+    close(shape.values[..., 0], three.cell / 10, 1e-14)
+    assert (spin.values.dtype, shape.values.dtype) == (torch.float32, torch.float64)
+    assert (descriptor.values.shape, descriptor.properties.names) == ((3, 3), ["descriptor"])
+    some = Labels(["system", "atom"], torch.tensor([[1, 0]]))
+    selected = potential.outputs(three, {"mine::spin": OutputRequest()}, some)["mine::spin"].block()
+    close(selected.values[..., 0], [[0, 0, 0], [7, 8, 9]], 0)
+    name = "mine::spin/mine"
+    of_variant = Variants(Everything(), mine=potential).outputs(three, {name: OutputRequest()})[name].block()
+    close(of_variant.values[..., 0], [[1, 2, 3], [7, 8, 9]], 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "request_", "message"),
+    [
+        ("mine::bare", OutputRequest(), "'mine::bare' is no standard quantity; .*brings a layout for"),
+        ("mine::other", OutputRequest(), "'mine::other' is no standard quantity"),
+        (
+            "mine::shape",
+            OutputRequest(per_atom=True),
+            "mine::shape per atom.*given by the potential that brings it",
+        ),
+        ("mine::spin", OutputRequest(explicit_gradients=("strain",)), "the explicit gradient 'strain' of mine::spin"),
+    ],
+)
+def test_other_names_and_forms_of_its_own_are_refused(
+    three: SimState, name: str, request_: OutputRequest, message: str
+) -> None:
+    with pytest.raises(UnsupportedRequestError, match=message):
+        OwnQuantities().outputs(three, {name: request_})
+
+
+def test_capabilities_with_own_layouts_survive_a_file() -> None:
+    capabilities = OwnQuantities().capabilities
+    assert Capabilities.model_validate_json(capabilities.model_dump_json()) == capabilities
 
 
 class DeclaresTooMuch(Everything):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -78,6 +79,7 @@ def _allegro() -> LearnedPotential:
     return LearnedPotential(ArchitectureSpec(name="allegro", config=config), species_map=IDENTITY)
 
 
+@cache
 def _torchscript() -> Potential:
     eager, state = _nequip(), atoms_to_state(_mixed_fcc())
     with TemporaryDirectory() as folder:

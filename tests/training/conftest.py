@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import ase.io
 import numpy as np
 import pytest
-import torch
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.lj import LennardJones
 from ase.calculators.singlepoint import SinglePointCalculator
+
+from shoal.training import run
 
 CUTOFF = 4.8  # of the labels and of the models
 
@@ -50,13 +52,23 @@ def tiny(path: Path, output: Path, **training: Any) -> dict[str, Any]:
     }
 
 
+DRAW = run._draw
+
+
 @pytest.fixture(autouse=True, scope="package")
-def one_thread() -> Iterator[None]:
-    """Tensors this small are slower on two threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def _undrawn() -> Iterator[None]:
+    """Plots take longer than trainings as small as these; who looks at them says `with drawn()`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "_draw", lambda *_: {})
+        yield
+
+
+@contextmanager
+def drawn() -> Iterator[None]:
+    """Trainings draw their plots."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "_draw", DRAW)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from tests.training.conftest import DRAW, drawn
 
 from shoal.deploy import package
 from shoal.errors import ConfigError, ShoalError
@@ -41,7 +42,8 @@ def trained(argon_file: Path, tmp_path_factory: pytest.TempPathFactory):
         "model": {"cutoff": 4.8, "num_layers": 1, "l_max": 1, "num_features": 8, "radial_mlp_width": 16},
         "training": {"max_epochs": 60, "learning_rate": 0.02, "loss": {"stress": 10.0}, "schedule": "cosine"},
     }
-    result = train(config, progress=told.append)
+    with drawn():
+        result = train(config, progress=told.append)
     return result, told
 
 
@@ -108,6 +110,7 @@ def test_checkpoints_hold_tensors_and_plain_values_only(trained) -> None:
         assert raw["provenance"]["data"]["n_train"] == 19
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_the_process_is_left_as_it_was(tiny_config: Config) -> None:
     def state() -> dict[str, Any]:
         return {
@@ -233,9 +236,8 @@ def test_mean_neighbors_are_the_datas_unless_they_are_given(
 
 def test_without_matplotlib_a_training_ends_all_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from shoal.errors import ShoalWarning
-    from shoal.training.run import _draw
 
     for name in ("matplotlib", "matplotlib.figure", "matplotlib.backends", "matplotlib.backends.backend_agg"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.warns(ShoalWarning, match="no plots: they need matplotlib"):
-        assert _draw([{"epoch": 1, "learning_rate": 0.1, "val_energy_rmse": 1.0}], {}, tmp_path) == {}
+        assert DRAW([{"epoch": 1, "learning_rate": 0.1, "val_energy_rmse": 1.0}], {}, tmp_path) == {}

@@ -34,6 +34,10 @@ PerSystem = Annotated[float | list[float], BeforeValidator(_split)]
 """One number for all systems, or one for each."""
 
 
+SAME_NAME = ("out", "device", "compile", "skin", "max_atoms", "system_ids", "overwrite", "progress")
+"""Options that are called the same in Python."""
+
+
 class RunOptions(BaseModel):
     """Options that both verbs have, named as the flags; None where the verb's default holds."""
 
@@ -51,22 +55,27 @@ class RunOptions(BaseModel):
     max_atoms: int | None = None
     max_move: float | None = None
     max_force: float | None = None
+    system_ids: Annotated[list[int] | None, BeforeValidator(_listed)] = None
     overwrite: bool | None = None
+    progress: bool | None = None
 
     def arguments(self) -> dict[str, Any]:
         """The arguments of the verb in Python, without what is left to its defaults. Raises InputError."""
         return {key: value for key, value in self.chosen().items() if value is not None}
 
     def chosen(self) -> dict[str, Any]:
+        """By the names of the arguments, but for the structures."""
         constraints: list[Constraint] = [FixCenterOfMass()] if self.fix_com else []
         if self.fix_atoms is not None:
             constraints.append(FixAtoms(tuple(self.fix_atoms)))
         limits = {key: getattr(self, key) for key in ("max_move", "max_force") if getattr(self, key) is not None}
         return {
+            "potential": self.model,
             "constraints": constraints,
-            "limits": Limits(**limits),
+            "limits": Limits(**limits) if limits else None,
             "chemical_species_to_atom_type_map": self.species_map(),
-            **{key: getattr(self, key) for key in ("out", "device", "compile", "skin", "max_atoms", "overwrite")},
+            "errors": "status",
+            **{key: getattr(self, key) for key in SAME_NAME},
         }
 
     def species_map(self) -> dict[str, str] | bool | None:
@@ -114,12 +123,13 @@ class MDOptions(RunOptions):
 Options = TypeVar("Options", bound=RunOptions)
 
 
-def options(kind: type[Options], config: Path | None, flags: Mapping[str, Any]) -> Options:
-    """The options of a YAML file, if there is one, and before them the flags that were given.
+def options(kind: type[Options], flags: Mapping[str, Any]) -> Options:
+    """The options of the YAML file that `config` names, if it does, and before them the flags that were given.
 
     Raises ConfigError naming every key that is unknown (with the nearest valid name), missing or wrong.
     """
-    given = {name: value for name, value in flags.items() if value is not None and value is not False}
+    given = {name: value for name, value in flags.items() if value is not None}
+    config = given.pop("config", None)
     values = {} if config is None else _read_yaml(config)
     try:
         return kind.model_validate({**values, **given})

@@ -22,14 +22,38 @@ def compile_(
     ] = "aotinductor",
     target: Annotated[str, typer.Option(help="What it serves: batch, any number of systems.")] = "batch",
     device: Annotated[str, typer.Option(help="What it runs on: cpu or cuda.")] = "cpu",
+    kernel: Annotated[
+        str,
+        typer.Option(
+            help="The convolution: native (a C++ kernel of the whole model, CPU), inductor or reference (operators of "
+            "torch); auto: native where it can be had."
+        ),
+    ] = "auto",
+    exact: Annotated[
+        bool | None,
+        typer.Option(
+            "--exact/--tables",
+            help="Native kernels: the radial networks themselves, or tables of them. Default: tables in float32.",
+        ),
+    ] = None,
+    table_error: Annotated[
+        float, typer.Option(help="Largest force error that tables may cause, eV/A (times the largest force above 1).")
+    ] = 1e-5,
 ) -> None:
     """Compile a model into one file that evaluates any number of structures, and verify it against the model."""
     from shoal.cli._show import show
     from shoal.deploy import compile_model
 
     start = time.perf_counter()
-    show(f"compiling {model} for {device}; native code takes about a minute ...")
-    metadata = compile_model(model, out, mode=mode, target=target, device=device)
-    show(f"{out}  written in {time.perf_counter() - start:.0f} s")
+    show(f"compiling {model} for {device} ...")
+    metadata = compile_model(
+        model, out, mode=mode, target=target, device=device, kernel=kernel, exact=exact, table_error=table_error
+    )
+    show(f"{out}  written in {time.perf_counter() - start:.0f} s, kernel {metadata.kernel}")
+    if metadata.custom_ops:
+        show("built for " + ", ".join(entry["target"] for entry in metadata.custom_ops))
+    if metadata.radial_table:
+        pieces, error = metadata.radial_table["pieces"], metadata.radial_table["force_error"]
+        show(f"radial tables of {pieces:.0f} pieces, which change forces by at most {error:.1e} eV/A")
     show("largest differences to the eager model (eV/atom, eV/A, eV/A^3; _float64: to it in double precision):")
     show("  " + ", ".join(f"{name} {value:.1e}" for name, value in metadata.verified.items()))

@@ -101,9 +101,9 @@ def is_energy(name: str) -> bool:
     return row is not None and row.property == "energy"
 
 
-def additive(name: str) -> bool:
-    """Whether values per atom sum to that of the system; of a model's own quantities nobody knows."""
-    row = row_of(name)
+def additive(subject: PotentialSubject, name: str) -> bool:
+    """Whether values per atom sum to that of the system; of a model's own quantities without a layout nobody knows."""
+    row = row_of(name, subject.capabilities)
     return row is not None and row.name != "energy_uncertainty"
 
 

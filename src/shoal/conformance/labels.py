@@ -1,6 +1,7 @@
 """What is wrong with the labels of an output, by the numbered rules of the contract.
 
-N atoms, S systems. Independent of what builds outputs: it knows the table of quantities and metatensor, no more.
+N atoms, S systems. Independent of what builds outputs: it knows the table of quantities, own layouts and
+metatensor, no more.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from shoal.contract import GRADIENTS, STANDARD, OutputRequest, Standard, current_name
+from shoal.contract import GRADIENTS, Capabilities, OutputRequest, Standard, standard
 from shoal.errors import UnsupportedRequestError
 
 if TYPE_CHECKING:
@@ -29,25 +30,30 @@ def check_labels(
     requests: Mapping[str, OutputRequest],
     sizes: Sequence[int],
     selected_atoms: Labels | None = None,
+    capabilities: Capabilities | None = None,
 ) -> list[Fault]:
     """Every way in which outputs break the contract for these requests; none if they keep it.
 
-    `sizes`: atoms of each system. `selected_atoms`: as they were given to the model, None for all.
+    `sizes`: atoms of each system. `selected_atoms`: as they were given to the model, None for all. `capabilities` hold
+    the layouts of quantities of the model's own; without one these are judged by their keys and samples.
     """
     faults = [Fault("R1", f"{name} was requested and is not there") for name in requests if name not in outputs]
     faults += [Fault("R1", f"{name} was not requested") for name in outputs if name not in requests]
     selected = None if selected_atoms is None else selected_atoms.values.tolist()
     for name, request in requests.items():
         if name in outputs:
-            found = _of_one(name, outputs[name], request, sizes, selected)
+            found = _of_one(row_of(name, capabilities), outputs[name], request, sizes, selected)
             faults += [Fault(rule, f"{name}: {text}") for rule, text in found]
     return faults
 
 
 def _of_one(
-    name: str, output: TensorMap, request: OutputRequest, sizes: Sequence[int], selected: list[list[int]] | None
+    quantity: Standard | None,
+    output: TensorMap,
+    request: OutputRequest,
+    sizes: Sequence[int],
+    selected: list[list[int]] | None,
 ) -> list[Fault]:
-    quantity = row_of(name)
     faults = []
     keys = output.keys
     if list(keys.names) != ["_"] or keys.values.tolist() != [[0]]:
@@ -65,10 +71,10 @@ def _of_one(
     return faults
 
 
-def row_of(name: str) -> Standard | None:
-    """Its row in the table; None for a name of the model's own."""
+def row_of(name: str, capabilities: Capabilities | None = None) -> Standard | None:
+    """Its row in the table or in the capabilities; None for a name of the model's own without a layout."""
     try:
-        return STANDARD[current_name(name).split("/")[0]]
+        return standard(name) if capabilities is None else capabilities.row(name)
     except UnsupportedRequestError:
         return None
 

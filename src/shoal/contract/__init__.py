@@ -8,6 +8,7 @@ from shoal.contract.quantities import DEFAULT_OUTPUTS as DEFAULT_OUTPUTS
 from shoal.contract.quantities import GRADIENTS as GRADIENTS
 from shoal.contract.quantities import QUANTITIES as QUANTITIES
 from shoal.contract.quantities import STANDARD as STANDARD
+from shoal.contract.quantities import Layout as Layout
 from shoal.contract.quantities import Quantity as Quantity
 from shoal.contract.quantities import Standard as Standard
 from shoal.contract.quantities import check_outputs as check_outputs

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
+from shoal.contract.quantities import OWN, Layout, Standard, standard
 from shoal.contract.request import SampleKind
 
 Truncation = Literal["smooth", "shift", "none"]
@@ -18,7 +19,8 @@ class Support(BaseModel):
 
     sample_kinds: per system, per atom. explicit_gradients: the gradients it can store with the values of each kind.
     selected_atoms: whether values and gradients of some atoms only can be asked for. differentiable: whether the
-    values carry the caller's graph, in positions, cell and parameters.
+    values carry the caller's graph, in positions, cell and parameters. layout: the row of a quantity of the potential's
+    own, `domain::name`; per system it is the sum over the atoms, where there are values per atom too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -27,6 +29,7 @@ class Support(BaseModel):
     explicit_gradients: dict[SampleKind, tuple[Gradient, ...]] = {}
     selected_atoms: bool = True
     differentiable: bool = False
+    layout: Layout | None = None
 
     def both(self, other: Support) -> Support:
         """What this and another serve alike."""
@@ -71,6 +74,28 @@ class Capabilities(BaseModel):
     strictly_local: bool = False
     conservative: bool = True
     truncation: Truncation = "smooth"
+
+    def row(self, name: str) -> Standard:
+        """The row of a labelled quantity: of the table, or that which a `domain::name` brings along.
+
+        Raises UnsupportedRequestError for a name that has none.
+        """
+        support = self.quantities.get(name)
+        if OWN not in name or support is None or support.layout is None:
+            return standard(name)
+        base, layout = name.split("/")[0], support.layout
+        return Standard(
+            base,
+            support.sample_kinds,
+            layout.components,
+            layout.property or base.split(OWN)[-1],
+            layout.unit,
+            (),
+            layout.meaning,
+            "the potential that brings it",
+            exact=layout.exact,
+            properties=layout.properties,
+        )
 
     @staticmethod
     def claims_of(each: Sequence[Capabilities]) -> dict[str, Any]:

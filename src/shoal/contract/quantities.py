@@ -74,6 +74,24 @@ class Standard:
     properties: Literal["one", "many", "free"] = "one"
 
 
+@dataclass(frozen=True)
+class Layout:
+    """The row of a quantity of a potential's own, `domain::name`: what its `Support` does not say; as in `Standard`.
+
+    `property`: by default its name without the domain.
+    """
+
+    unit: str = ""
+    components: tuple[str, ...] = ()
+    property: str = ""
+    properties: Literal["one", "many", "free"] = "one"
+    exact: bool = False
+    meaning: str = ""
+
+
+OWN = "::"
+"""What is in the names of quantities that are no standard."""
+
 _EITHER: tuple[SampleKind, ...] = ("system", "atom")
 _BOTH = ("positions", "strain")
 _OF_MEMBERS = "a Committee, and a Sum or Variants with one"
@@ -209,12 +227,15 @@ def standard(name: str) -> Standard:
         if base == quantity.name or base in quantity.older:
             return quantity
     raise UnsupportedRequestError(
-        f"{name!r} is no standard quantity; there are {', '.join(STANDARD)} and their variants such as energy/<name>"
+        f"{name!r} is no standard quantity; there are {', '.join(STANDARD)} and their variants such as energy/<name>, "
+        "and what a potential brings a layout for, as domain::name"
     )
 
 
 def current_name(name: str) -> str:
-    """The name as it is spelt now: `features/a` is `feature/a`. Raises UnsupportedRequestError."""
+    """The name as it is spelt now: `features/a` is `feature/a`; `domain::name` is. Raises UnsupportedRequestError."""
+    if OWN in name:
+        return name
     _, *variant = name.split("/", 1)
     return "/".join([standard(name).name, *variant])
 

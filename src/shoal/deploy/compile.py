@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -11,10 +12,12 @@ from typing import NamedTuple
 
 import torch
 
+from shoal.architectures import NequIP
 from shoal.atomic import write_atomically
 from shoal.conformance import check
 from shoal.conformance.potential_subject import PotentialSubject
 from shoal.deploy.aotinductor import write_aotinductor
+from shoal.deploy.native import TABLE_ERROR, RadialTable, choose_table, native_kernel
 from shoal.deploy.package import package
 from shoal.deploy.prove import compare_with_reference
 from shoal.deploy.torchscript import write_torchscript
@@ -23,7 +26,9 @@ from shoal.devices import as_device
 from shoal.errors import CompileError, InputError, ModelFileError
 from shoal.files import CompiledMetadata, Package, model_kind, read_package
 from shoal.files.compiled import INPUTS, METADATA, OUTPUTS, compute_capability, cpu_isa
+from shoal.files.kernels import KernelFiles, add_kernel
 from shoal.files.reference import tensors_to_structures
+from shoal.native import compiler
 from shoal.potentials import CompiledPotential, LearnedPotential
 from shoal.state import TypeMap
 
@@ -33,13 +38,15 @@ class Mode(NamedTuple):
 
     ending: str
     write: Callable[[LearnedPotential, torch.device, Path], None]
+    kernel: str  # the convolution it writes without being asked for one
 
 
 MODES = {
-    "aotinductor": Mode(".shoal.pt2", write_aotinductor),
-    "torchscript": Mode(".shoal.pth", write_torchscript),
+    "aotinductor": Mode(".shoal.pt2", write_aotinductor, "inductor"),
+    "torchscript": Mode(".shoal.pth", write_torchscript, "reference"),
 }
 TARGETS = ("batch",)
+KERNELS = ("auto", "reference", "inductor", "native")
 EAGER_WORKS = "The package works without compiling: shoal.load('MODEL.shoal')."
 
 
@@ -50,29 +57,49 @@ def compile_model(
     mode: str = "aotinductor",
     target: str = "batch",
     device: torch.device | str = "cpu",
+    kernel: str = "auto",
+    exact: bool | None = None,
+    table_error: float = TABLE_ERROR,
 ) -> CompiledMetadata:
     """Compile a `.ckpt` or `.shoal` to `out`, check it against the eager model, return its metadata.
 
     `mode`: "aotinductor" writes native code for this processor or GPU (`*.shoal.pt2`), "torchscript" operators that
     any processor runs, slower (`*.shoal.pth`).
+    `kernel`: the convolution in it. "native", for NequIP models on the CPU, is a C++ kernel of the whole model, built
+    for every instruction set of this type of machine; a `*.shoal.pt2` then holds nothing else, a `*.shoal.pth` falls
+    back to its operators where no library of it runs. "inductor" and "reference" are operators of torch. "auto" takes
+    native where there is such a kernel and a compiler.
+    `exact`: the native kernel computes the radial networks themselves, by default in float64; else tables of them, as
+    fine as force errors below `table_error` (eV/A) need.
     The file is written only if energies, forces and stresses on the package's own structures agree within
     tolerance, in batches of one, two and many, and if it passes the fast set of `shoal.check`. Raises CompileError,
     saying what failed and what to do, InputError for an unknown mode, target or ending, ModelFileError for a model
     that cannot be read.
     """
     out, device = Path(out), as_device(device)
-    _check_request(out, mode, target, device)
+    _check_request(out, mode, target, device, kernel)
     with tempfile.TemporaryDirectory(prefix="shoal-compile-") as scratch:
         content = _as_package(Path(model), Path(scratch))
         potential = LearnedPotential.from_package(content).to(device)
         compare_with_reference(potential, content.reference, f"{model}: the model does not give the package's results")
         draft = Path(scratch) / out.name
-        _write(mode, potential, device, draft)
-        metadata = _metadata(content, potential, mode, target, device)
+        kernel = _chosen_kernel(kernel, mode, potential, device)
+        files, table = None, None
+        if kernel == "native":
+            if exact is None:
+                exact = potential.model_dtype == "float64"
+            table = None if exact else choose_table(potential, content.reference, table_error)
+            files = native_kernel(potential, None if table is None else table.pieces)
+        if kernel != "native" or mode != "aotinductor":
+            _write(mode, potential.with_convolution(_operators(kernel, mode)), device, draft)
+        if files is not None:
+            add_kernel(draft, files)
+        metadata = _metadata(content, potential, mode, target, device, kernel, files, table)
         _write_metadata(draft, metadata)
         structures, atom_types = tensors_to_structures(content.reference)
         compiled = CompiledPotential(draft, device)
-        differences = verify(compiled, potential, structures, atom_types)
+        allowed = 0.0 if table is None else table_error
+        differences = verify(compiled, potential, structures, atom_types, allowed)
         _conform(compiled)
         metadata = metadata.model_copy(update={"verified": differences})
         _write_metadata(draft, metadata)
@@ -80,7 +107,11 @@ def compile_model(
     return metadata
 
 
-def _check_request(out: Path, mode: str, target: str, device: torch.device) -> None:
+def _check_request(out: Path, mode: str, target: str, device: torch.device, kernel: str) -> None:
+    if kernel not in KERNELS:
+        raise InputError(f"kernel {kernel!r} is unknown; there is {', '.join(KERNELS)}")
+    if kernel == "native" and device.type != "cpu":
+        raise InputError(f"native kernels run on the CPU, not on {device.type}; take kernel inductor")
     if mode not in MODES:
         raise InputError(f"mode {mode!r} is unknown; there is {', '.join(MODES)}")
     if target not in TARGETS:
@@ -90,6 +121,24 @@ def _check_request(out: Path, mode: str, target: str, device: torch.device) -> N
         raise InputError(f"{out}: the name of a compiled file ends in {ending} for mode {mode}")
     if not out.parent.is_dir():
         raise InputError(f"{out.parent}: no such folder")
+
+
+def _chosen_kernel(kernel: str, mode: str, potential: LearnedPotential, device: torch.device) -> str:
+    if kernel != "auto":
+        return kernel
+    fits = mode == "aotinductor" and device.type == "cpu" and isinstance(potential.model, NequIP)
+    if not fits:
+        return MODES[mode].kernel
+    try:
+        compiler()
+    except CompileError:
+        return MODES[mode].kernel
+    return "native"
+
+
+def _operators(kernel: str, mode: str) -> str:
+    """The convolution as operators of torch that a file holds, beside a native kernel too."""
+    return MODES[mode].kernel if kernel == "native" else kernel
 
 
 def _conform(compiled: CompiledPotential) -> None:
@@ -136,9 +185,18 @@ def _cause(error: Exception) -> str:
 
 
 def _metadata(
-    content: Package, potential: LearnedPotential, mode: str, target: str, device: torch.device
+    content: Package,
+    potential: LearnedPotential,
+    mode: str,
+    target: str,
+    device: torch.device,
+    kernel: str,
+    files: KernelFiles | None,
+    table: RadialTable | None,
 ) -> CompiledMetadata:
     manifest, native = content.manifest, mode == "aotinductor"
+    if native and files is not None:
+        mode = "native"
     return CompiledMetadata(
         shoal_schema=manifest.shoal_schema,
         mode=mode,
@@ -151,14 +209,23 @@ def _metadata(
         outputs=OUTPUTS,
         torch_version=torch.__version__,
         device=device.type,
-        cpu_isa=cpu_isa() if native and device.type == "cpu" else "",
+        cpu_isa=_made_for(mode, device),
         compute_capability=compute_capability(device) if native else "",
         target=target,
         verified={},
-        custom_ops=[],
+        custom_ops=[] if files is None else files.described(),
         capabilities=potential.capabilities,
+        kernel=kernel,
+        radial_table={} if table is None else {"pieces": table.pieces, "force_error": table.force_error},
         provenance=manifest.provenance,
     )
+
+
+def _made_for(mode: str, device: torch.device) -> str:
+    """Words of the processor that a file needs: all of this one's, or only its type."""
+    if device.type != "cpu" or mode == "torchscript":
+        return ""
+    return cpu_isa() if mode == "aotinductor" else platform.machine().lower()
 
 
 def _write_metadata(path: Path, metadata: CompiledMetadata) -> None:

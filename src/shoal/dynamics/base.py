@@ -12,8 +12,8 @@ from typing import ClassVar
 
 import torch
 
-from shoal.errors import InputError
 from shoal.motion import Evaluate, Frame, PerSystem, Systems, per_atom, per_system
+from shoal.parameters import check_whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +43,7 @@ class Ramp:
     n_steps: int
 
     def __post_init__(self) -> None:
-        if self.n_steps < 1:
-            raise InputError(f"a ramp needs at least one step, got n_steps={self.n_steps}")
+        check_whole(1, **{"a ramp's n_steps": self.n_steps})
 
 
 class Integrator(ABC):

@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 import torch
 
-from shoal.dynamics.strains import exponential, shear_part, symmetric_normals, trace, turn_back, volume
+from shoal.dynamics.strains import shear_part, symmetric_normals, trace, turn_back
+from shoal.matrix_functions import inverse3, matrix_exp3
+from shoal.potentials import cell_volume
 
 
 def cell_move(
@@ -29,7 +31,7 @@ def cell_move(
     deviates.
     """
     mobility = rate_time / 4
-    before = volume(cell).sqrt()
+    before = cell_volume(cell).sqrt()
     kick = (2 * thermal_energy * mobility).sqrt() * noise[:, 0]
     after = before + mobility * _root_force(before, tension, pressure, thermal_energy) + kick
     scale = ((after / before) ** (2 / 3))[:, None, None]
@@ -39,7 +41,8 @@ def cell_move(
     ease = (rate_time / (3 * after.square()))[:, None, None]
     shake = (2 * thermal_energy[:, None, None] * ease).sqrt() * shear_part(symmetric_normals(noise[:, 1:7]))
     strain = ease * shear_part(tension) + shake
-    stretch, shrink = exponential(strain), exponential(-strain)
+    stretch = matrix_exp3(strain)
+    shrink = inverse3(stretch)
     rotation = turn_back(cell @ stretch, cell)
     shear = ShearMove(strain, shake, ease, rotation)
     return CellMove(scale * stretch @ rotation, shrink @ rotation / scale, before, after, kick, mobility, shear)

@@ -14,11 +14,12 @@ import torch
 from shoal.dynamics.base import Integrator, MDState, PerSystem, Ramp
 from shoal.dynamics.blocks import drift, half_kick, ou_step
 from shoal.dynamics.cell_move import CellMove, cell_move
-from shoal.dynamics.parameters import at_step, finite, not_negative, positive, ramp_of
-from shoal.dynamics.strains import volume
+from shoal.dynamics.parameters import at_step, ramp_of
 from shoal.dynamics.thermal import kinetic_change, kinetic_energy, kinetic_tensor
-from shoal.errors import InputError
+from shoal.errors import InputError, UnsupportedSystemError
 from shoal.motion import Evaluate, Systems, memory, per_system
+from shoal.parameters import finite, not_negative, positive
+from shoal.potentials import cell_volume
 from shoal.random import Purpose, normals
 from shoal.units import BOLTZMANN, GPA
 
@@ -59,7 +60,7 @@ class CellRescaling(Integrator):
     V. Del Tatto, P. Raiteri, M. Bernetti, G. Bussi, Appl. Sci. 12, 1139 (2022): the flexible cell. The shear part is
     here stepped at constant volume, which makes its noise additive too.
 
-    Raises InputError for systems that are not periodic in three directions, and for those with fixed atoms.
+    Raises UnsupportedSystemError for systems that are not periodic in three directions, and for those with fixed atoms.
     """
 
     temperature: PerSystem | Ramp = 300.0
@@ -130,7 +131,7 @@ class CellRescaling(Integrator):
         """(S,) eV: the effective energy, which changes by -k_B T log of how likely a step is over its reverse: the
         enthalpy less the heat of thermostat and barostat."""
         assert isinstance(state, CellRescalingState)
-        enthalpy = state.energy + state.pressure * volume(state.cell)
+        enthalpy = state.energy + state.pressure * cell_volume(state.cell)
         return enthalpy + kinetic_energy(state.velocities, systems) - state.heat
 
     def _move(self, state: CellRescalingState, tension: torch.Tensor, thermal_energy: torch.Tensor) -> CellMove:
@@ -159,4 +160,4 @@ def _rescaled(positions: torch.Tensor, deformation: torch.Tensor, systems: Syste
 
 def _refuse(at_fault: torch.Tensor, systems: Systems, why: str) -> None:
     for s in at_fault.nonzero()[:1, 0].tolist():
-        raise InputError(f"system {int(systems.system_id[s])} {why}")
+        raise UnsupportedSystemError(f"system {int(systems.system_id[s])} {why}")

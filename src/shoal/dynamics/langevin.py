@@ -9,9 +9,10 @@ import torch
 
 from shoal.dynamics.base import Integrator, MDState, PerSystem, Ramp
 from shoal.dynamics.blocks import drift, half_kick, ou_step
-from shoal.dynamics.parameters import at_step, not_negative, ramp_of
+from shoal.dynamics.parameters import at_step, ramp_of
 from shoal.dynamics.thermal import kinetic_change, kinetic_energy
 from shoal.motion import Evaluate, Systems, memory, per_system
+from shoal.parameters import not_negative
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,10 +14,11 @@ import torch
 from shoal.constraints import degrees_of_freedom
 from shoal.dynamics.base import Integrator, MDState, PerSystem, Ramp
 from shoal.dynamics.blocks import drift, half_kick
-from shoal.dynamics.parameters import at_step, positive, ramp_of
+from shoal.dynamics.parameters import at_step, ramp_of
 from shoal.dynamics.thermal import kinetic_energy, without_drift
 from shoal.errors import InputError
 from shoal.motion import Evaluate, Systems, memory, per_system
+from shoal.parameters import check_whole, positive
 from shoal.units import BOLTZMANN
 
 SUZUKI_YOSHIDA = {
@@ -72,11 +73,7 @@ class NoseHoover(Integrator):
     conserves_momentum: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.chain_length < 1 or self.n_substeps < 1:
-            raise InputError(
-                "a Nose-Hoover chain needs at least one thermostat and one substep, got "
-                f"chain_length={self.chain_length}, n_substeps={self.n_substeps}"
-            )
+        check_whole(1, chain_length=self.chain_length, n_substeps=self.n_substeps)
         if self.suzuki_yoshida not in SUZUKI_YOSHIDA:
             raise InputError(f"suzuki_yoshida must be one of {list(SUZUKI_YOSHIDA)}, got {self.suzuki_yoshida!r}")
 

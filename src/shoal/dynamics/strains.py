@@ -10,12 +10,6 @@ import math
 import torch
 
 
-def volume(cell: torch.Tensor) -> torch.Tensor:
-    """(S,) A^3 of cells (S, 3, 3)."""
-    a, b, c = cell.unbind(1)
-    return (a * torch.linalg.cross(b, c)).sum(1).abs()
-
-
 def trace(tensor: torch.Tensor) -> torch.Tensor:
     """(S,) of (S, 3, 3)."""
     return torch.diagonal(tensor, dim1=1, dim2=2).sum(1)
@@ -32,15 +26,6 @@ def symmetric_normals(noise: torch.Tensor) -> torch.Tensor:
     xx, yy, zz = noise[:, :3].unbind(1)
     yz, xz, xy = (noise[:, 3:] / math.sqrt(2.0)).unbind(1)
     return torch.stack([xx, xy, xz, xy, yy, yz, xz, yz, zz], dim=1).reshape(-1, 3, 3)
-
-
-def exponential(strain: torch.Tensor) -> torch.Tensor:
-    """exp of matrices (S, 3, 3) as small as what a step strains by: the remainder at norm 0.1 is 3e-15."""
-    identity = torch.eye(3, dtype=strain.dtype, device=strain.device)
-    result = identity.expand_as(strain)
-    for k in range(8, 0, -1):
-        result = identity + strain @ result / k
-    return result
 
 
 def turn_back(cell: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:

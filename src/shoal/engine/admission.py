@@ -19,8 +19,9 @@ from shoal.dynamics import Ramp
 from shoal.engine.calculator import BatchCalculator
 from shoal.engine.intake import Batch
 from shoal.engine.outcome import SystemResult
-from shoal.errors import InputError, UnsupportedSpeciesError
+from shoal.errors import InputError, UnsupportedSpeciesError, UnsupportedSystemError
 from shoal.motion import Systems
+from shoal.parameters import check_positive, check_whole
 from shoal.state import SimState, check_geometry, concatenate
 from shoal.status import Status
 
@@ -60,11 +61,13 @@ def admit(
     errors: Errors,
     constraints: Sequence[Constraint] | None = None,
     allow_float32: bool = False,
+    accept: Callable[[SimState, Systems], object],
 ) -> Admitted:
     """Pack a batch for `calculator`, on its device.
 
-    `first_place`: the place of the batch's first structure in the input. Raises InputError or
-    UnsupportedSpeciesError for a structure that cannot be used, unless errors="status" makes a result of it.
+    `first_place`: the place of the batch's first structure in the input. `accept` raises UnsupportedSystemError for
+    systems that the method cannot move. Raises InputError, UnsupportedSpeciesError or UnsupportedSystemError for a
+    structure that cannot be used, unless errors="status" makes a result of it.
     """
     parts: list[tuple[SimState, Systems, Sequence[Member]]] = []
     refused: list[SystemResult] = []
@@ -76,19 +79,27 @@ def admit(
             places = torch.arange(first_place + rows.start, first_place + rows.stop, device=state.device)
             systems = systems_of(state, places, constraints)
         except InputError as error:
-            n = rows.stop - rows.start
-            if n > 1:
-                middle = rows.start + n // 2
-                pack(slice(rows.start, middle))
-                pack(slice(middle, rows.stop))
-                return
-            name, message = part.name(0), str(error)
-            message = message if name in message else f"{name}: {message}"
-            if errors == "raise":
-                raise type(error)(message) from error
-            refused.append(_refused(Member(batch, rows.start), error, message))
+            part_with(rows, part, error)
+            return
+        try:
+            accept(state, systems)
+        except UnsupportedSystemError as error:  # any other is about the arguments
+            part_with(rows, part, error)
             return
         parts.append((state, systems, [Member(batch, row) for row in range(rows.start, rows.stop)]))
+
+    def part_with(rows: slice, part: Batch, error: InputError) -> None:
+        n = rows.stop - rows.start
+        if n > 1:
+            middle = rows.start + n // 2
+            pack(slice(rows.start, middle))
+            pack(slice(middle, rows.stop))
+            return
+        name, message = part.name(0), str(error)
+        message = message if name in message else f"{name}: {message}"
+        if errors == "raise":
+            raise type(error)(message) from error
+        refused.append(_refused(Member(batch, rows.start), error, message))
 
     pack(slice(0, len(batch.ids)))
     if not parts:
@@ -102,13 +113,27 @@ def admit(
     )
 
 
-def n_systems_of(structures: object) -> int | None:
-    """How many systems an input holds, where that can be said without reading files or using up an iterator."""
-    if isinstance(structures, SimState):
-        return len(structures)
-    if isinstance(structures, list | tuple) and not any(isinstance(item, str | Path) for item in structures):
-        return len(structures)
-    return None
+def n_systems_of(
+    structures: object, n_structures: int | None = None, system_ids: Sequence[int] | None = None
+) -> int | None:
+    """How many systems an input holds, where that can be said without reading files or using up an iterator.
+
+    `n_structures`: as the caller counted them. Raises InputError if `system_ids` are not as many.
+    """
+    if isinstance(structures, SimState) or (
+        isinstance(structures, list | tuple) and not any(isinstance(item, str | Path) for item in structures)
+    ):
+        n_structures = len(structures)
+    if n_structures is not None and system_ids is not None and len(system_ids) != n_structures:
+        raise InputError(f"{len(system_ids)} system_ids for {n_structures} structures")
+    return n_structures
+
+
+def check_counts(steps: str, n_steps: int, every: int, max_atoms: int, skin: float) -> None:
+    """Refuse counts and a skin that no run can have; `steps`: what the verb calls its steps. Raises InputError."""
+    check_whole(0, **{steps: n_steps})
+    check_whole(1, every=every, max_atoms=max_atoms)
+    check_positive({"skin": skin})
 
 
 def n_rounds(structures: object, max_atoms: int) -> int:
@@ -170,7 +195,8 @@ def _prepared(part: Batch, calculator: BatchCalculator, allow_float32: bool) -> 
 
 
 def _refused(member: Member, error: InputError, message: str) -> SystemResult:
-    status = Status.UNSUPPORTED if isinstance(error, UnsupportedSpeciesError) else Status.INVALID_INPUT
+    unsupported = isinstance(error, UnsupportedSpeciesError | UnsupportedSystemError)
+    status = Status.UNSUPPORTED if unsupported else Status.INVALID_INPUT
     return result_of(member, status, message, {})
 
 

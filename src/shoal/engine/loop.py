@@ -212,7 +212,7 @@ class Loop(Generic[State]):
     def _judge(self, new: State, old: State, trusted: torch.Tensor) -> torch.Tensor:
         """(S,) bool: active systems that went wrong; results count where the list was good enough to be `trusted`."""
         wild = self._any(wild_atoms(new, old, self._carried(new, old), self.limits))
-        broken = self._any(torn_atoms(new, self.limits)) | broken_systems(new)
+        broken = self._any(torn_atoms(new, self.systems, self.limits)) | broken_systems(new)
         return self.active & (wild | (broken & trusted))
 
     def _fail(self, systems: torch.Tensor, new: State, old: State) -> None:
@@ -235,6 +235,7 @@ class Loop(Generic[State]):
                 f"atom {int(moved.argmax())} moved {float(moved.max()):.3g} A in one step "
                 f"(limit {self.limits.max_move:g} A)"
             )
+        force = torch.where(self.systems.fixed[rows], 0.0, force)
         return Status.EXPLODED, (
             f"the force on atom {int(force.argmax())} is {float(force.max()):.3g} eV/A "
             f"(limit {self.limits.max_force:g} eV/A)"

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from shoal.constraints import Constraint
-from shoal.dynamics.parameters import positive
-from shoal.engine.admission import Admitted, Errors, Member, admit, check_lengths, n_rounds, n_systems_of
+from shoal.engine.admission import Admitted, Errors, Member, admit, check_counts, check_lengths, n_rounds, n_systems_of
 from shoal.engine.calculator import BatchCalculator
 from shoal.engine.finished import finished, open_run
 from shoal.engine.intake import Batch, batches
@@ -30,7 +29,8 @@ from shoal.engine.snapshot import RelaxationSnapshot
 from shoal.engine.step import Goal, Limits
 from shoal.engine.stepping import Compile, Stepping
 from shoal.errors import InputError
-from shoal.motion import PerSystem, Systems
+from shoal.motion import PerSystem, Systems, unevaluated
+from shoal.parameters import positive
 from shoal.potentials import Potential
 from shoal.relaxation import FIRE, CellFilter, Optimizer, RelaxState, cell_filter
 from shoal.relaxation.state import DeformedState
@@ -72,6 +72,7 @@ def relax(
     out: str | Path | None = None,
     overwrite: bool = False,
     progress: bool = True,
+    n_structures: int | None = None,
 ) -> RunResults:
     """Relax structures, atoms alone or with their cells; each goes as if it were alone.
 
@@ -83,8 +84,11 @@ def relax(
     `RelaxationSnapshot` of what is resident every so many steps.
     `compile`: True, False, or "auto": where it pays; a sum of pair potentials is compiled with the step.
     `skin` A: how far the neighbour list reaches beyond the cutoff. `max_atoms`: atoms resident at the same time; what
-    is done leaves, and the next takes its place. `limits`: beyond them a system counts as exploded.
+    is done leaves, and the next takes its place. `limits`: beyond them a system counts as exploded; by default
+    any finite force will do, since an optimizer's steps are short whatever the force.
     `out`: an .xyz file, to which each structure is appended when it is done.
+    `n_structures`: how many there are, where they come as files or an iterator, so that the progress bar tells the time
+    left.
 
     Ends are converged, max_steps, non_finite or exploded (at the last good frame), stopped; and with
     errors="status" invalid_input and unsupported.
@@ -92,10 +96,7 @@ def relax(
     Raises InputError for unusable structures and arguments, UnsupportedSpeciesError, UnsupportedRequestError,
     ModelFileError, and CompileError with compile=True.
     """
-    if max_steps < 0 or every < 1 or max_atoms < 1 or not skin > 0:
-        raise InputError(
-            f"need max_steps >= 0, every >= 1, max_atoms >= 1, skin > 0; got {max_steps}, {every}, {max_atoms}, {skin}"
-        )
+    check_counts("max_steps", max_steps, every, max_atoms, skin)
     method = FIRE() if optimizer is None else optimizer
     if not isinstance(method, Optimizer):
         raise InputError(f"optimizer must be one of shoal.relaxation, such as FIRE(), got {method!r}")
@@ -104,16 +105,21 @@ def relax(
     calculator = BatchCalculator.of(
         potential, device=device, chemical_species_to_atom_type_map=chemical_species_to_atom_type_map
     )
-    n_systems = n_systems_of(structures)
+    n_systems = n_systems_of(structures, n_structures, system_ids)
     check_lengths(n_systems, fmax=fmax, stress_max=stress_max, pressure=getattr(method.cell, "pressure", 0.0))
     n_steps = n_rounds(structures, max_atoms) * min(max_steps, USUAL_STEPS)
     if stress_max is not None and not method.moves_cell:
         raise InputError('stress_max needs a cell that moves: cell="unit" or "frechet"')
+
+    def accept(state: SimState, systems: Systems) -> None:
+        method.init(systems, RelaxState(state.positions, state.cell, *unevaluated(state.positions, state.cell)))
+
+    limits = limits or Limits(max_force=inf)
     run = _Relaxation(
         method=method,
         calculator=calculator,
-        stepping=Stepping(method, calculator, limits or Limits(), compile, n_steps),
-        limits=limits or Limits(),
+        stepping=Stepping(method, calculator, limits, compile, n_steps),
+        limits=limits,
         skin=skin,
         max_steps=max_steps,
         max_atoms=max_atoms,
@@ -121,7 +127,7 @@ def relax(
         stress_max=stress_max,
         waiting=batches(structures, max(1, max_atoms // REFILL), system_ids),
         admit=lambda batch, place: admit(
-            batch, calculator, place, errors=errors, constraints=constraints, allow_float32=allow_float32
+            batch, calculator, place, errors=errors, constraints=constraints, allow_float32=allow_float32, accept=accept
         ),
         sink=open_run(out, overwrite=overwrite),
     )
@@ -232,8 +238,9 @@ class _Relaxation:
         """What comes, at its first frame: a loop of its own that gives its lists to the one it joins."""
         state = concatenate([admitted.state for admitted in coming if admitted.state is not None])
         systems = Systems.join([admitted.systems for admitted in coming if admitted.systems is not None])
-        most = inf if self.stress_max is None else self.stress_max
-        goal = Goal(positive("fmax", self.fmax, systems), systems.pick(most))
+        anything = torch.full_like(state.cell[:, 0, 0], inf)
+        most = anything if self.stress_max is None else positive("stress_max", self.stress_max, systems)
+        goal = Goal(positive("fmax", self.fmax, systems), most)
         skin = self.skin if self.loop is None else self.loop.neighbors.skin
         loop: Loop[DeformedState] = Loop(
             self.method, self.calculator, state, systems, skin=skin, limits=self.limits, goal=goal

@@ -18,8 +18,7 @@ import torch
 from shoal.constraints import Constraint, hold_velocities
 from shoal.dynamics import Integrator, Langevin, MDState, maxwell_boltzmann
 from shoal.dynamics.base import PerSystem
-from shoal.dynamics.parameters import not_negative, positive
-from shoal.engine.admission import Admitted, Errors, admit, check_lengths, n_rounds, n_systems_of
+from shoal.engine.admission import Admitted, Errors, admit, check_counts, check_lengths, n_rounds, n_systems_of
 from shoal.engine.calculator import BatchCalculator
 from shoal.engine.finished import finished, open_run
 from shoal.engine.intake import batches
@@ -31,7 +30,8 @@ from shoal.engine.snapshot import DynamicsSnapshot
 from shoal.engine.step import Limits
 from shoal.engine.stepping import Compile, Stepping
 from shoal.errors import InputError
-from shoal.motion import Frame, Systems
+from shoal.motion import Evaluation, Frame, Systems, unevaluated
+from shoal.parameters import not_negative, positive
 from shoal.potentials import Potential
 from shoal.random import Purpose, new_seed, stream_keys
 from shoal.state import SimState
@@ -67,6 +67,7 @@ def simulate(
     out: str | Path | None = None,
     overwrite: bool = False,
     progress: bool = True,
+    n_structures: int | None = None,
 ) -> RunResults:
     """Move structures by molecular dynamics; each runs as if it were alone.
 
@@ -79,7 +80,8 @@ def simulate(
     `on_step` is called at the start and then `every` so many steps with a `DynamicsSnapshot` of the batch.
     `compile`: True, False, or "auto": where it pays; a sum of pair potentials is compiled with the step.
     `skin` A: how far the neighbour list reaches beyond the cutoff. `max_atoms`: atoms that run at the same time.
-    `limits`: beyond them a system counts as exploded. `out`: an .xyz file for the last frames.
+    `limits`: beyond them a system counts as exploded. `out`: an .xyz file for the last frames. `n_structures`: how many
+    there are, where they come as files or an iterator, so that the progress bar tells the time left.
 
     A system that goes wrong is frozen at its last good frame with the status non_finite or exploded; the others go on.
     Run on from `results.state` to continue: velocities, steps and the thermostat's memory are in it.
@@ -90,10 +92,7 @@ def simulate(
     method = Langevin() if integrator is None else integrator
     if not isinstance(method, Integrator):
         raise InputError(f"integrator must be one of shoal.dynamics, such as Langevin(temperature=300), got {method!r}")
-    if n_steps < 0 or every < 1 or max_atoms < 1:
-        raise InputError(f"need n_steps >= 0, every >= 1, max_atoms >= 1; got {n_steps}, {every}, {max_atoms}")
-    if not skin > 0:
-        raise InputError(f"skin must be positive, got {skin}")
+    check_counts("n_steps", n_steps, every, max_atoms, skin)
     calculator = BatchCalculator.of(
         potential, device=device, chemical_species_to_atom_type_map=chemical_species_to_atom_type_map
     )
@@ -103,16 +102,27 @@ def simulate(
         method, calculator, limits, compile, n_rounds(structures, max_atoms) * n_steps
     )
     counts, start = Counts(), time.perf_counter()
-    total = n_systems_of(structures)
+    total = n_systems_of(structures, n_structures, system_ids)
     own = {f.name: getattr(method, f.name) for f in fields(method)}  # type: ignore[arg-type]
     check_lengths(total, timestep=timestep, temperature=temperature, **{f"integrator.{k}": v for k, v in own.items()})
+
+    def accept(state: SimState, systems: Systems) -> None:
+        at = unevaluated(state.positions, state.cell)
+        method.init(systems, _begun(state, systems, at, torch.zeros_like(state.positions), timestep, seed), at.virial)
+
     states: list[SimState] = []
     n_rebuilds, atom_steps, place = 0, 0, 0
     sink = open_run(out, overwrite=overwrite)
     with sink, run_progress(total, n_steps) if progress else nullcontext() as bar:
         for batch in batches(structures, max_atoms, system_ids):
             admitted = admit(
-                batch, calculator, place, errors=errors, constraints=constraints, allow_float32=allow_float32
+                batch,
+                calculator,
+                place,
+                errors=errors,
+                constraints=constraints,
+                allow_float32=allow_float32,
+                accept=accept,
             )
             place += len(batch.ids)
             results: list[SystemResult] = list(admitted.refused)
@@ -154,21 +164,28 @@ def _start(
     loop: Loop[MDState] = Loop(method, calculator, state, systems, skin=skin, limits=limits)
     loop.warn_of_overlaps()
     at = loop.evaluate(state.positions, state.cell)
-    keys = {purpose: stream_keys(seed, state.system_id, purpose) for purpose in Purpose}
-    begun = MDState(
+    keys = stream_keys(seed, state.system_id, Purpose.VELOCITIES)
+    velocities = _velocities(state, systems, method, temperature, keys)
+    begun = _begun(state, systems, at, velocities, timestep, seed)
+    loop.begin(_with_memory(method.init(systems, begun, at.virial), method, state))
+    stepping(loop)
+    return loop
+
+
+def _begun(
+    state: SimState, systems: Systems, at: Evaluation, velocities: torch.Tensor, timestep: PerSystem, seed: int
+) -> MDState:
+    return MDState(
         positions=state.positions,
         cell=state.cell,
         energy=at.energy,
         forces=at.forces,
-        velocities=_velocities(state, systems, method, temperature, keys[Purpose.VELOCITIES]),
+        velocities=velocities,
         timestep=positive("timestep", timestep, systems),
         step=_steps_before(state),
         elapsed=torch.zeros_like(systems.n_atoms),
-        noise=keys[Purpose.THERMOSTAT],
+        noise=stream_keys(seed, state.system_id, Purpose.THERMOSTAT),
     )
-    loop.begin(_with_memory(method.init(systems, begun, at.virial), method, state))
-    stepping(loop)
-    return loop
 
 
 def _run(

@@ -15,6 +15,7 @@ from shoal.dynamics import Integrator, MDState, kinetic_energy, temperature
 from shoal.engine.loop import Loop
 from shoal.engine.step import State
 from shoal.errors import InputError, UnsupportedRequestError
+from shoal.potentials import cell_volume
 from shoal.relaxation import Optimizer
 from shoal.relaxation.state import DeformedState
 from shoal.state import SimState
@@ -113,7 +114,7 @@ class DynamicsSnapshot(Snapshot[MDState]):
     @cached_property
     def pressure(self) -> torch.Tensor:
         """(S,) GPa, of the potential and of the motion: -trace(stress) / 3 + 2 K / (3 V)."""
-        volume = torch.linalg.det(self.cell).abs()
+        volume = cell_volume(self.cell)
         kinetic = 2 * self.kinetic_energy / (3 * volume)
         return (kinetic - self.stress.diagonal(dim1=1, dim2=2).sum(1) / 3) / GPA
 

@@ -31,7 +31,8 @@ class Mover(Protocol[State]):
 
 @dataclass(frozen=True)
 class Limits:
-    """Beyond these a system has exploded: the way of an atom in one step (A), and the force on one (eV/A)."""
+    """Beyond these a system has exploded: the way of an atom in one step (A), and the force on one that is not fixed
+    (eV/A)."""
 
     max_move: float = 1.0
     max_force: float = 1e4
@@ -62,9 +63,10 @@ def wild_atoms(new: Frame, old: Frame, carried: torch.Tensor, limits: Limits) ->
     return ~((new.positions - old.positions - carried).square().sum(1) <= limits.max_move * limits.max_move)
 
 
-def torn_atoms(frame: Frame, limits: Limits) -> torch.Tensor:
-    """(N,) bool: atoms with a force beyond the limit, or none that is a number."""
-    return ~(frame.forces.square().sum(1) <= limits.max_force * limits.max_force)
+def torn_atoms(frame: Frame, systems: Systems, limits: Limits) -> torch.Tensor:
+    """(N,) bool: atoms with a force beyond the limit, or none that is a number; on a fixed atom any number will do."""
+    squared = frame.forces.square().sum(1)
+    return ~((squared <= limits.max_force * limits.max_force) | (systems.fixed & torch.isfinite(squared)))
 
 
 def broken_systems(frame: Frame) -> torch.Tensor:
@@ -103,7 +105,7 @@ def advance(
     along = carried(new.cell - frame.cell) if mover.moves_cell else torch.zeros_like(new.positions)
     wild = (wild_atoms(new, frame, along, limits) & moving).any()
     stale = (~(used_skin(new.positions, new.cell) <= 1) & moving).any()
-    broken = (torn_atoms(new, limits) & moving).any() | (broken_systems(new) & active).any()
+    broken = (torn_atoms(new, systems, limits) & moving).any() | (broken_systems(new) & active).any()
     finished = torch.zeros_like(active) if done is None else done(new) & active
     flags = torch.stack((wild, stale, broken, finished.any()))
     return new.where(active, systems.system_index, frame), flags, finished

@@ -14,6 +14,7 @@ from shoal.contract import Capabilities
 from shoal.devices import as_device
 from shoal.errors import ModelFileError
 from shoal.files.archive import whole_archive
+from shoal.files.kernels import runnable_kernel
 
 METADATA = "extra/shoal.json"
 INPUTS = ("positions", "cell", "edge_index", "edge_cell_shift", "atom_types", "system_index", "energy_weights")
@@ -24,7 +25,9 @@ class CompiledMetadata(BaseModel):
     """What a compiled file says of itself; on disk every value is a string.
 
     `verified`: largest differences seen when it was written, against the eager model of the same dtype and against
-    eager float64 (energy eV/atom, forces eV/A, stress eV/A^3).
+    eager float64 (energy eV/atom, forces eV/A, stress eV/A^3). `kernel`: which convolution it holds. `custom_ops`: the
+    libraries of a native kernel. `radial_table`: pieces of its radial tables and their force error (eV/A), if it has
+    any. `mode`: "native" where a file holds a kernel and nothing else.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,6 +49,8 @@ class CompiledMetadata(BaseModel):
     verified: dict[str, float]
     custom_ops: list[dict[str, str]]
     capabilities: Capabilities
+    kernel: str = "inductor"
+    radial_table: dict[str, float] = {}
     provenance: dict[str, Any] = {}
 
     def to_strings(self) -> dict[str, str]:
@@ -80,9 +85,12 @@ def read_metadata(path: str | Path) -> CompiledMetadata:
 def check_runs_here(path: str | Path, metadata: CompiledMetadata, device: torch.device | str) -> torch.device:
     """The device to run a file on; refuses a file made for another device, torch or processor.
 
-    Native code needs the torch minor version and the processor it was made for; TorchScript the torch major version.
-    Raises ModelFileError with the way to mend it, InputError for a device that is not there.
+    AOTInductor's code needs the torch minor version and the processor it was made for, TorchScript the torch major
+    version, a native kernel an instruction set it was built for. Raises ModelFileError with the way to mend it,
+    InputError for a device that is not there.
     """
+    if metadata.mode == "native":
+        return _check_kernel_runs_here(path, metadata, device)
     kind, native = str(device).split(":")[0], metadata.mode == "aotinductor"
     again = f"compile it again: shoal compile MODEL {path} --mode {metadata.mode} --device {kind}"
     found = check_device(path, metadata.device, device, again)
@@ -93,6 +101,17 @@ def check_runs_here(path: str | Path, metadata: CompiledMetadata, device: torch.
         )
     if native:
         check_processor(path, found, metadata.cpu_isa, metadata.compute_capability, again)
+    return found
+
+
+def _check_kernel_runs_here(path: str | Path, metadata: CompiledMetadata, device: torch.device | str) -> torch.device:
+    again = f"compile it again: shoal compile MODEL {path} --kernel native"
+    found = check_device(path, metadata.device, device, again)
+    if runnable_kernel(metadata.custom_ops) is None:
+        built = ", ".join(entry["target"] for entry in metadata.custom_ops)
+        raise ModelFileError(
+            f"{path} holds kernels for {metadata.cpu_isa} ({built}), none for this processor ({cpu_isa()}); {again}"
+        )
     return found
 
 

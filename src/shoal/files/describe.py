@@ -57,6 +57,7 @@ def _package(path: Path) -> dict[str, Any]:
 def _compiled(path: Path) -> dict[str, Any]:
     metadata = read_metadata(path)
     return {
+        **({"kind": "compiled model (native kernel)"} if metadata.mode == "native" else {}),
         **_model(metadata.type_names, metadata.chemical_species_to_atom_type_map, metadata.cutoff),
         "model_dtype": metadata.model_dtype,
         "package_sha256": metadata.package_sha256,
@@ -66,6 +67,8 @@ def _compiled(path: Path) -> dict[str, Any]:
         "cpu_isa": metadata.cpu_isa,
         "compute_capability": metadata.compute_capability,
         "runs_here": _runs_here(lambda: check_runs_here(path, metadata, metadata.device)),
+        "kernel": metadata.kernel,
+        **({"radial_table": metadata.radial_table} if metadata.radial_table else {}),
         "verified": metadata.verified,
         "outputs": metadata.capabilities.outputs,
         "custom_ops": metadata.custom_ops,

@@ -1,8 +1,10 @@
-"""C++ kernels: text to shared library, built for a vector instruction set and kept by the hash of what makes it."""
+"""C++ kernels: from text to a shared library for an instruction set, kept by the hash of what it is made of."""
 
 from shoal.native.build import build as build
 from shoal.native.build import compiler as compiler
+from shoal.native.build import kernel as kernel
 from shoal.native.build import load as load
+from shoal.native.build import load_bytes as load_bytes
 from shoal.native.build import shipped as shipped
 from shoal.native.pointers import function as function
 from shoal.native.pointers import pointer as pointer

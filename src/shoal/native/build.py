@@ -8,13 +8,15 @@ import os
 import shutil
 import subprocess
 import tempfile
+import warnings
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+from shoal.atomic import write_atomically
 from shoal.cache import cache_folder
-from shoal.errors import CompileError
+from shoal.errors import CompileError, ShoalWarning
 from shoal.native.targets import Target, runnable_targets
 
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden")
@@ -41,6 +43,31 @@ def build(source: str, target: Target | None = None, defines: Mapping[str, str] 
 def load(source: str, defines: Mapping[str, str] | None = None) -> ctypes.CDLL:
     """The library of a C++ text, built for this processor if it is not in the cache, loaded once a process."""
     return _loaded(_built(source, runnable_targets()[0], defines or {}))
+
+
+def load_bytes(library: bytes) -> ctypes.CDLL:
+    """A library that was built before, from memory."""
+    path = _folder() / f"{hashlib.sha256(library).hexdigest()[:32]}.so"
+    if not path.exists():
+        write_atomically(path, library)
+    return _loaded(path)
+
+
+@cache
+def kernel(name: str, defines: tuple[tuple[str, str], ...] = ()) -> ctypes.CDLL | None:
+    """The library of one of the package's own kernels, None where there is no C++ compiler.
+
+    None too, with a warning, where the compiler fails.
+    """
+    try:
+        compiler()
+    except CompileError:
+        return None
+    try:
+        return load(shipped(name), dict(defines))
+    except CompileError as error:
+        warnings.warn(f"{name}: {error}; going on without this kernel, which is slower", ShoalWarning, stacklevel=2)
+        return None
 
 
 @cache

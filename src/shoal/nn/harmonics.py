@@ -18,8 +18,8 @@ def spherical_harmonics(directions: Tensor, l_max: int) -> Tensor:
         raise ValueError(f"l_max is {l_max}; spherical harmonics are written out for 0 to {L_MAX}")
     x, y, z = directions.unbind(-1)
     components = [torch.ones_like(x)]
-    for degree in (_l1, _l2, _l3, _l4)[:l_max]:
-        components += degree(x, y, z)
+    for components_of in DEGREES[:l_max]:
+        components += components_of(x, y, z)
     return torch.stack(components, dim=-1)
 
 
@@ -66,3 +66,7 @@ def _l4(x: Tensor, y: Tensor, z: Tensor) -> list[Tensor]:
         b * y * z * (zz - 3 * xx),
         a / 4 * ((zz - 6 * xx) * zz + xx * xx),
     ]
+
+
+DEGREES = (_l1, _l2, _l3, _l4)
+"""Components of the degrees 1 to 4, of anything that can be added and multiplied."""

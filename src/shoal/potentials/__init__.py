@@ -10,6 +10,7 @@ from shoal.potentials.graph import Graph as Graph
 from shoal.potentials.learned import LearnedPotential as LearnedPotential
 from shoal.potentials.lennard_jones import LennardJones as LennardJones
 from shoal.potentials.load import load_potential as load_potential
+from shoal.potentials.native import NativePotential as NativePotential
 from shoal.potentials.nequip_compiled import CompiledNequIP as CompiledNequIP
 from shoal.potentials.pair import PairPotential as PairPotential
 from shoal.potentials.pair import pair_terms as pair_terms

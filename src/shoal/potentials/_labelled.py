@@ -1,4 +1,4 @@
-"""The labelled face of every potential: requests in, TensorMaps out, by the table of quantities.
+"""The labelled face of every potential: requests in, TensorMaps out, by the table of quantities and own rows.
 
 N atoms, S systems, R rows of the values, P properties.
 """
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from shoal.contract import GRADIENTS, OutputRequest, Standard, standard, unit_factor
+from shoal.contract import GRADIENTS, OutputRequest, Standard, unit_factor
 from shoal.contract.labels import AtomRows, tensor_map
 from shoal.neighbors import NeighborList
 from shoal.nn.segments import segment_sum
@@ -82,11 +82,12 @@ def labelled_outputs(
     """
     for name, request in requests.items():
         check_supported(potential, name, request, question.state, question.selected)
-    each = any(standard(name).name == "energy_ensemble" and r.explicit_gradients for name, r in requests.items())
+    rows = {name: potential.capabilities.row(name) for name in requests}
+    each = any(rows[name].name == "energy_ensemble" and r.explicit_gradients for name, r in requests.items())
     energies: dict[int, _Energies] = {}
     out = {}
     for name, request in requests.items():
-        quantity, served = standard(name), potential.variant(name)
+        quantity, served = rows[name], potential.variant(name)
         own = question if served is potential else question.as_for(served)
         factor = unit_factor(quantity.unit, request.unit or quantity.unit)
         if quantity.name in ENERGIES:

@@ -13,12 +13,19 @@ from typing import Any
 
 import torch
 
+from shoal.contract import BOTH, Support
 from shoal.errors import InputError, ModelFileError
 from shoal.potentials.base import Potential
 
 Runner = Callable[[Sequence[torch.Tensor]], Sequence[torch.Tensor]]
 Forms = Mapping[str, tuple[torch.dtype, int]]
 """Dtype and number of dimensions of each input, in the order the code takes them."""
+
+FILE_SUPPORT = {
+    "energy": Support(explicit_gradients=BOTH),
+    "heat_flux": Support(sample_kinds=("system",), selected_atoms=False),
+}
+"""What the labelled face gives of code that takes `energy_weights` and returns numbers."""
 
 
 class FilePotential(Potential):
@@ -41,20 +48,28 @@ class FilePotential(Potential):
         return self
 
     def _checked(self, inputs: Mapping[str, torch.Tensor], forms: Forms) -> list[torch.Tensor]:
-        """The inputs as native code needs them: right dtype, dimensions and device, contiguous. Raises InputError."""
-        checked = []
-        for name, (dtype, n_dimensions) in forms.items():
-            value = inputs[name]
-            if value.dtype != dtype or value.dim() != n_dimensions or value.device != self._device:
-                raise InputError(
-                    f"{name} must be {dtype} of {n_dimensions} dimensions on {self._device}, got {value.dtype} of "
-                    f"{value.dim()} on {value.device}; call the model through a BatchCalculator, which converts"
-                )
-            checked.append(value.detach().contiguous())
+        """`checked`, and atom types of the model. Raises InputError."""
+        values = checked(inputs, forms, self._device)
         lowest, highest = torch.aminmax(inputs["atom_types"])
         if int(lowest) < 0 or int(highest) >= len(self.type_names):
             raise InputError(f"atom types must lie in 0..{len(self.type_names) - 1}")
-        return checked
+        return values
+
+
+def checked(inputs: Mapping[str, torch.Tensor], forms: Forms, device: torch.device) -> list[torch.Tensor]:
+    """Inputs as native code needs them: right dtype, dimensions and device, contiguous. Raises InputError."""
+    values = []
+    for name, (dtype, n_dimensions) in forms.items():
+        if name not in inputs:
+            continue
+        value = inputs[name]
+        if value.dtype != dtype or value.dim() != n_dimensions or value.device != device:
+            raise InputError(
+                f"{name} must be {dtype} of {n_dimensions} dimensions on {device}, got {value.dtype} of "
+                f"{value.dim()} on {value.device}; call the model through a BatchCalculator, which converts"
+            )
+        values.append(value.detach().contiguous())
+    return values
 
 
 def load_aotinductor(path: Path, device: torch.device, n_inputs: int, n_outputs: int, again: str) -> Runner:

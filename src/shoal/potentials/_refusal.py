@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from shoal.contract import OutputRequest, Standard, Support, current_name, standard
+from shoal.contract import OutputRequest, Standard, Support, current_name
 from shoal.errors import UnsupportedRequestError
 from shoal.state import SimState
 
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 def check_supported(potential: Potential, name: str, request: OutputRequest, state: SimState, selected: bool) -> None:
     """Raises UnsupportedRequestError for a quantity, or a form of it, that the capabilities do not list."""
-    offered = potential.capabilities.quantities
-    support, quantity = offered.get(current_name(name)), standard(name)
+    capabilities = potential.capabilities
+    offered = capabilities.quantities
+    support, quantity = offered.get(current_name(name)), capabilities.row(name)
     if support is None:
         refused = repr(name)
     else:

@@ -15,7 +15,6 @@ from torch import nn
 from shoal.contract import (
     DEFAULT_OUTPUTS,
     QUANTITIES,
-    STANDARD,
     Capabilities,
     OutputRequest,
     check_outputs,
@@ -59,13 +58,13 @@ class Potential(nn.Module, ABC):
 
     `cutoff` A: pairs within it must be in the neighbour list. `type_names`: its atom types, by index.
     `species_map`: chemical symbol -> type name as the model itself declares it, None if it declares none.
+    `skips_far_pairs`: `compute` itself leaves out pairs beyond the cutoff, so that a list with skin serves as it is.
     """
 
     cutoff: float
     type_names: tuple[str, ...]
     species_map: Mapping[str, str] | None = None
     skips_far_pairs = False
-    """Whether `compute` takes lists with pairs beyond the cutoff, which it passes over."""
 
     @property
     @abstractmethod
@@ -82,10 +81,10 @@ class Potential(nn.Module, ABC):
     ) -> dict[str, torch.Tensor]:
         """Every quantity it can give, by its name in `shoal.contract.QUANTITIES`; float64, on the state's device.
 
-        What `forward` has checked and converted: a float64 state, its list with pairs within the cutoff only (unless
-        it `skips_far_pairs`), atom types (N,) int64. With `energy_weights` (N,) forces, stress and virial are those of
-        sum_i w_i E_i instead of sum_i E_i; energies are not weighted. Raises UnsupportedRequestError if it cannot serve
-        them.
+        What `forward` has checked and converted: a float64 state, its list with pairs within the cutoff only, atom
+        types (N,) int64. Pairs beyond the cutoff come along where it `skips_far_pairs`. With `energy_weights` (N,)
+        forces, stress and virial are those of sum_i w_i E_i instead of sum_i E_i; energies are not weighted. Raises
+        UnsupportedRequestError if it cannot serve them.
         """
 
     @property
@@ -131,9 +130,10 @@ class Potential(nn.Module, ABC):
     ) -> dict[str, TensorMap]:
         """The requested quantities with their labels, as real metatensor TensorMaps.
 
-        `requests`: names of `shoal.contract.STANDARD` or variants such as `energy/<name>`. `selected_atoms`: Labels
-        "system" and "atom"; only these count, in their order. `neighbors` and `atom_types` (N,) are made where they
-        are not given. Values of eager potentials carry the caller's graph in positions, cell and parameters, twice
+        `requests`: names of `shoal.contract.STANDARD`, variants such as `energy/<name>`, or those for which the
+        capabilities bring a layout, `domain::name`. `selected_atoms`: Labels "system" and "atom"; only these count, in
+        their order. `neighbors` and `atom_types` (N,) are made where they are not given. Values of eager potentials
+        carry the caller's graph in positions, cell and parameters, twice
         differentiable; explicit gradients are numbers. Energies and heat fluxes are float64, the others of the
         state's dtype. Raises UnsupportedRequestError, UnsupportedSpeciesError, and InputError.
         """
@@ -182,14 +182,14 @@ class Potential(nn.Module, ABC):
         return EnergyDerivatives.of(self.compute(state, neighbors, atom_types, energy_weights))
 
     def values(self, name: str, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor) -> torch.Tensor:
-        """A quantity of `shoal.contract.STANDARD` that is no energy, its rows those of atoms where it can have them.
+        """A labelled quantity that is no energy, its rows those of atoms where it can have them.
 
         Shape (rows, *components, P), as `compute` returns it or without the last axis.
         """
         if name == "heat_flux":
             return heat_flux(self, state, neighbors, atom_types)[..., None]
         values = self.compute(state, neighbors, atom_types)[name]
-        return values[..., None] if values.dim() == 1 + len(STANDARD[name].components) else values
+        return values[..., None] if values.dim() == 1 + len(self.capabilities.row(name).components) else values
 
     def potential_heat_flux(self, state: SimState, neighbors: NeighborList, atom_types: torch.Tensor) -> torch.Tensor:
         """sum_ij (r_i - r_j) (dE_i/dr_j . v_j), (S, 3) eV A/fs."""

@@ -11,13 +11,23 @@ from pathlib import Path
 
 import torch
 
-from shoal.contract import BOTH, Capabilities, Support
+from shoal.architectures.native import Kernel
+from shoal.contract import Capabilities
 from shoal.errors import ModelFileError
 from shoal.files import CompiledMetadata, check_runs_here, read_metadata
 from shoal.files.compiled import INPUTS, OUTPUTS
+from shoal.files.kernels import read_kernel, runnable_kernel
 from shoal.neighbors import NeighborList
 from shoal.potentials._ghost import with_ghost, without_ghost
-from shoal.potentials._native import FilePotential, Forms, Runner, load_aotinductor, load_torchscript
+from shoal.potentials._native import (
+    FILE_SUPPORT,
+    FilePotential,
+    Forms,
+    Runner,
+    load_aotinductor,
+    load_torchscript,
+)
+from shoal.potentials.native import evaluate
 from shoal.state import SimState
 
 _FORMS: Forms = {
@@ -34,6 +44,8 @@ _FORMS: Forms = {
 class CompiledPotential(FilePotential):
     """A `.shoal.pt2` (or `.shoal.pth`) file; one file serves any number of systems, atoms and edges.
 
+    A native kernel in it is what runs, if this processor has an instruction set it was built for.
+
     Native code: open only files from a source you trust. Raises ModelFileError for a damaged file or one made for
     another device, torch or processor, before anything of it is loaded.
     """
@@ -47,16 +59,16 @@ class CompiledPotential(FilePotential):
         self.cutoff = self.metadata.cutoff
         if self.metadata.inputs != INPUTS or self.metadata.outputs != OUTPUTS:
             raise ModelFileError(f"{path}: its inputs or outputs are not those of this version; compile it again")
-        self._run = _load(self.path, self.metadata, self._device)
+        found = runnable_kernel(self.metadata.custom_ops)
+        self._kernel = None if found is None else Kernel(*read_kernel(self.path, found))
+        self.skips_far_pairs = self._kernel is not None
+        if self._kernel is None:
+            self._run = _load(self.path, self.metadata, self._device)
 
     @cached_property
     def capabilities(self) -> Capabilities:
-        quantities = {
-            "energy": Support(explicit_gradients=BOTH),
-            "heat_flux": Support(sample_kinds=("system",), selected_atoms=False),
-        }
         return self.metadata.capabilities.model_copy(
-            update={"supported_devices": (self.metadata.device,), "quantities": quantities}
+            update={"supported_devices": (self.metadata.device,), "quantities": FILE_SUPPORT}
         )
 
     def compute(
@@ -66,6 +78,8 @@ class CompiledPotential(FilePotential):
         atom_types: torch.Tensor,
         energy_weights: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
+        if self._kernel is not None:
+            return evaluate(self._kernel, state, neighbors, atom_types, energy_weights)
         n_atoms, n_systems = state.n_atoms, state.n_systems
         weights = torch.ones_like(state.positions[:, 0]) if energy_weights is None else energy_weights
         inputs = {

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from math import inf
-from typing import Any
-
-from shoal.errors import InputError
+from shoal.parameters import check_positive as check
 
 
 def check_positive(method: object, *names: str) -> None:
     """Raises InputError for parameters of a method that are not positive and finite."""
-    for name in names:
-        value: Any = getattr(method, name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < inf:
-            raise InputError(f"{type(method).__name__}: {name} must be positive, got {value!r}")
+    check({f"{type(method).__name__}: {name}": getattr(method, name) for name in names})

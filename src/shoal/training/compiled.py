@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch.func import functional_call
 
-from shoal.architectures import AtomicEnergyModel, build
+from shoal.architectures import AtomicEnergyModel
 from shoal.cache import inductor_cache
 from shoal.deploy.trace import example_edges
 from shoal.potentials._derivatives import quantities
 from shoal.training.batches import Batch
+from shoal.training.form import Form
 from shoal.training.predict import predict
 
 
@@ -24,12 +26,15 @@ class CompiledPredict:
     raises when it cannot compile passes through.
     """
 
-    def __init__(self, model: AtomicEnergyModel, architecture: str, device: torch.device) -> None:
+    def __init__(
+        self, model: AtomicEnergyModel, architecture: str, device: torch.device, form: Form | None = None
+    ) -> None:
         self.model = model.to(device)
         self.names = [name for name, _ in model.named_parameters()]
-        fast = build(architecture, model.config.model_dump(mode="json"), convolution="inductor")
-        fast.load_state_dict(model.state_dict())
-        fast.to(device)
+        form = form or Form()
+        if form.convolution == "reference":
+            form = replace(form, convolution="inductor")
+        fast = form.of(model, architecture, device)
 
         def energies_and_gradient(
             weights: list[torch.Tensor], edge_vectors: torch.Tensor, edge_index: torch.Tensor, atom_types: torch.Tensor

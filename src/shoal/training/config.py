@@ -151,6 +151,12 @@ class TrainingConfig(Section):
     compile: bool | Literal["auto"] = Field(
         default="auto", description="compile the training step; auto: on a CPU, in long runs"
     )
+    convolution: Literal["auto", "reference", "native"] = Field(
+        default="auto", description="how sums over neighbours are computed; auto: native in long runs on a CPU"
+    )
+    radial_table: int | None = Field(
+        default=None, ge=8, description="train with radial weights from splines of so many pieces (nequip)"
+    )
     progress: bool = Field(default=True, description="show progress on the terminal")
     logs: tuple[Literal["csv", "tensorboard"], ...] = ("csv", "tensorboard")
 
@@ -186,6 +192,8 @@ class TrainConfig(Section):
     @model_validator(mode="after")
     def _parts_fit(self) -> TrainConfig:
         self.model.build(self.type_names)
+        if self.training.radial_table is not None and self.model.architecture != "nequip":
+            raise ValueError("training.radial_table is for the architecture nequip")
         if isinstance(self.reference_energies, dict) and set(self.reference_energies) != set(self.type_names):
             raise ValueError(
                 f"reference_energies are given for {', '.join(self.reference_energies) or 'no type'}; "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from math import cos, pi
@@ -15,18 +15,22 @@ import torch
 
 import shoal
 from shoal.architectures import AtomicEnergyModel
-from shoal.errors import ShoalWarning
+from shoal.errors import CompileError, ShoalWarning
 from shoal.files.checkpoint import SCHEMA
 from shoal.training.average import MovingAverage
 from shoal.training.batches import Batches
 from shoal.training.compiled import CompiledPredict
 from shoal.training.config import TrainConfig, TrainingConfig
+from shoal.training.form import Form
 from shoal.training.losses import Errors, Loss
 from shoal.training.predict import Predict, predict
 
 MANY_STEPS = 5000
 MUCH_TIME = 600.0
 """Steps and seconds from which compiling pays for itself."""
+
+BEFORE = {"compiled": False, "convolution": "reference"}
+"""What runs had whose checkpoints do not say."""
 
 
 @dataclass
@@ -70,7 +74,7 @@ class Session:
         self.optimizer: torch.optim.Optimizer
         self.schedule: torch.optim.lr_scheduler.LRScheduler | None
         self.predict: Predict = partial(predict, model)
-        self.compiled = False
+        self.form, self.compiled = Form(), False
         self._resumed = resumed
         if resumed is not None:
             self._restore(resumed)
@@ -82,25 +86,38 @@ class Session:
         return next(self.model.parameters()).device
 
     def compile(self, device: torch.device) -> None:
-        """Compile what each step computes, if the settings or the run that is resumed say so, or if it is worth it.
+        """Bring the model into the form it is trained in, and compile what each step computes.
 
-        Where that fails the steps stay as they are, with a ShoalWarning that says why.
+        As the settings or the run that is resumed say, or if it is worth it. Where it fails the steps go another way,
+        with a ShoalWarning that says why.
         """
-        wanted = self.config.training.compile
-        if wanted == "auto":
-            before = None if self._resumed is None else self._resumed["training"].get("compiled", False)
-            wanted = self._worth_compiling(device) if before is None else before
-        if not wanted:
+        settings, worth = self.config.training, self._worth_compiling(device)
+        compiled = self._settled(settings.compile, "compiled", worth)
+        native = worth or (compiled and device.type == "cpu")
+        convolution = self._settled(settings.convolution, "convolution", "native" if native else "reference")
+        architecture = str(self.facts["architecture"])
+        form = Form(convolution, settings.radial_table)
+        try:
+            model = form.of(self.model, architecture, device)
+        except CompileError as error:
+            _warn("convolutions are not native, training goes on with the reference", error)
+            form = replace(form, convolution="reference")
+            model = form.of(self.model, architecture, device)
+        self.model, self.form, self.predict = model, form, partial(predict, model)
+        if not compiled:
             return
         try:
-            self.predict = CompiledPredict(self.model, str(self.facts["architecture"]), device)
+            self.predict = CompiledPredict(self.model, architecture, device, form)
         except Exception as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            warnings.warn(
-                f"the training step was not compiled, training goes on without: {reason}", ShoalWarning, stacklevel=2
-            )
+            _warn("the training step was not compiled, training goes on without", error)
         else:
             self.compiled = True
+
+    def _settled(self, wanted: Any, key: str, worth: Any) -> Any:
+        """A setting; where it is auto, what the run that is resumed had, or else what is worth it."""
+        if wanted != "auto":
+            return wanted
+        return worth if self._resumed is None else self._resumed["training"].get(key, BEFORE[key])
 
     def _worth_compiling(self, device: torch.device) -> bool:
         """Whether the steps to come will win back the minute that compiling takes on a CPU."""
@@ -184,6 +201,7 @@ class Session:
                 "schedule": self.schedule.state_dict() if self.schedule is not None else {},
                 "threads": torch.get_num_threads(),
                 "compiled": self.compiled,
+                "convolution": self.form.convolution,
             },
         }
 
@@ -195,6 +213,11 @@ class Session:
         self.history = [dict(row) for row in state["history"]]
         self.validation = dict(raw["provenance"]["validation"])
         self.errors = Errors(state["errors"])
+
+
+def _warn(what: str, error: Exception) -> None:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    warnings.warn(f"{what}: {reason}", ShoalWarning, stacklevel=3)
 
 
 def _optimizer(settings: TrainingConfig, model: AtomicEnergyModel) -> torch.optim.Optimizer:

@@ -11,6 +11,14 @@ from shoal.testing import close
 
 N_ATOMS, N_EDGES, N_BASES = 5, 40, 6
 EVERY = pytest.mark.parametrize("name", list(CONVOLUTIONS))
+EVERY_DEGREE = pytest.mark.parametrize(
+    ("name", "l_max"),
+    [
+        pytest.param(name, l_max, marks=pytest.mark.slow if name == "native" and l_max > 2 else ())
+        for name in CONVOLUTIONS
+        for l_max in range(5)
+    ],
+)  # a kernel of all couplings of l_max 4 takes a minute to compile
 
 
 def inputs(l_max: int, channels: int = 3) -> Channels:
@@ -35,8 +43,7 @@ def graph(l_max: int, n_edges: int = N_EDGES) -> tuple[Features, Edges]:
     return features, Edges(centre, neighbor, radial, spherical_harmonics(u, l_max), N_ATOMS)
 
 
-@EVERY
-@pytest.mark.parametrize("l_max", range(5))
+@EVERY_DEGREE
 def test_equal_e3nn(name: str, l_max: int, in_float64: Any) -> None:
     convolution = build(name, l_max)
     features, edges = graph(l_max)

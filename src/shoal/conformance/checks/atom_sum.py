@@ -30,7 +30,7 @@ def _labelled(lab: Lab, tally: Tally) -> None:
     structures = [lab.structures[name] for name in ("molecule", "triclinic", "slab")]
     tolerance = lab.tolerance("sum")
     for name, support in subject.capabilities.quantities.items():
-        if not (additive(name) and {"system", "atom"} <= set(support.sample_kinds)):
+        if not (additive(subject, name) and {"system", "atom"} <= set(support.sample_kinds)):
             continue
         rows, whole = (ask(subject, structures, name, sample_kind=kind) for kind in ("atom", "system"))
         total = np.zeros_like(whole.values)

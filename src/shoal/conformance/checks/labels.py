@@ -66,7 +66,7 @@ def _one(
     except Exception as error:  # any error is the finding
         tally.require(f"{what}: {', '.join(requests)} is given; it raised {type(error).__name__}: {error}", False)
         return
-    faults = check_labels(outputs, requests, [len(atoms) for atoms in structures], selected)
+    faults = check_labels(outputs, requests, [len(atoms) for atoms in structures], selected, subject.capabilities)
     for rule, text in faults:
         tally.require(f"{what}: {text} ({rule})", False, rule=rule)
     if selected is not None and before is not None:

@@ -37,7 +37,7 @@ def _run(lab: Lab, tally: Tally) -> None:
 
             if kind == "atom":
                 _rows(asked, chosen, lab, tally)
-            elif additive(name):
+            elif additive(subject, name):
                 _sums(asked, chosen, rest, lab, tally)
     if subject.gives("forces"):
         _weights(lab, subject, tally, chosen)

@@ -47,9 +47,9 @@ class Convolution(nn.Module, ABC):
         }
         sizes = [*radial_sizes, sum(path.channels for path in self.paths)]
         self.radial = ScalarMLP(sizes, dtype, generator)
-        self._prepare(dtype)
+        self._prepare(inputs, dtype)
 
-    def _prepare(self, dtype: torch.dtype) -> None:
+    def _prepare(self, inputs: Channels, dtype: torch.dtype) -> None:
         """Make what an implementation keeps besides the parameters."""
 
     @abstractmethod

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from shoal.nn.convolution.base import Convolution, Edges
 from shoal.nn.harmonics import degree
-from shoal.nn.irreps import Features, Irrep, Path
+from shoal.nn.irreps import Channels, Features, Irrep, Path
 from shoal.nn.segments import gather, segment_sum
 from shoal.nn.wigner import wigner_3j
 
@@ -15,7 +15,7 @@ from shoal.nn.wigner import wigner_3j
 class ReferenceConvolution(Convolution):
     """Messages are formed edge by edge, path by path, and summed by centre."""
 
-    def _prepare(self, dtype: torch.dtype) -> None:
+    def _prepare(self, inputs: Channels, dtype: torch.dtype) -> None:
         for name, path in {_buffer(path): path for path in self.paths}.items():
             self.register_buffer(name, _coupling(path).to(dtype), persistent=False)
 

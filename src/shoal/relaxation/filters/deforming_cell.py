@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import torch
 
 from shoal.constraints import hold_forces
+from shoal.matrix_functions import inverse3, product3
 from shoal.motion import PerSystem, Systems
 from shoal.potentials._derivatives import cell_volume
 from shoal.relaxation.filters.base import CellFilter, Placement, deformed
 from shoal.relaxation.filters.directions import check_mask, mask_of, periodic_span, pressure_of
-from shoal.relaxation.matrix_functions import inverse3, product3
 from shoal.relaxation.state import Coordinates, DeformedState, RelaxState
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from shoal.errors import InputError
+from shoal.errors import InputError, UnsupportedSystemError
 from shoal.motion import PerSystem, Systems
+from shoal.parameters import finite
 from shoal.potentials._derivatives import cell_volume
 from shoal.relaxation.state import RelaxState
 from shoal.units import GPA
@@ -42,7 +43,10 @@ def periodic_span(cell: torch.Tensor, pbc: torch.Tensor) -> torch.Tensor:
 
 
 def check_mask(mask: torch.Tensor, span: torch.Tensor, systems: Systems) -> None:
-    """A mask of Cartesian components and the periodic directions must not contradict each other. Raises InputError."""
+    """A mask of Cartesian components and the periodic directions must not contradict each other.
+
+    Raises UnsupportedSystemError where they do.
+    """
     for k in range(9):
         strain = torch.zeros_like(span).flatten(1)
         strain[:, k] = 1.0
@@ -50,26 +54,19 @@ def check_mask(mask: torch.Tensor, span: torch.Tensor, systems: Systems) -> None
         difference = span @ (strain * mask) @ span - (span @ strain @ span) * mask
         if bool((difference.abs() > 1e-10).any()):
             at = int((difference.abs() > 1e-10).flatten(1).any(1).nonzero()[0])
-            raise InputError(
+            raise UnsupportedSystemError(
                 f"system {int(systems.system_id[at])}: its periodic directions do not lie along Cartesian axes as "
                 "strain_mask's components do; turn the structure, or leave the mask away (open directions are held)"
             )
 
 
 def pressure_of(pressure: PerSystem, systems: Systems, start: RelaxState) -> torch.Tensor:
-    """(S,) eV/A^3; 0 where nothing is periodic. Raises InputError."""
-    try:
-        picked = systems.pick(pressure).to(start.energy.dtype)
-    except (TypeError, ValueError, IndexError, RuntimeError):
-        raise InputError(
-            f"pressure must be a number in GPa, or one for each system of the input; got {pressure!r}"
-        ) from None
-    if not bool(torch.isfinite(picked).all()):
-        raise InputError(f"pressure must be finite, got {pressure!r}")
-    picked = torch.where(systems.pbc.any(1), picked * GPA, 0.0)
+    """(S,) eV/A^3; 0 where nothing is periodic. Raises InputError, and UnsupportedSystemError."""
+    given = finite("pressure", pressure, systems).to(start.energy.dtype)
+    picked = torch.where(systems.pbc.any(1), given * GPA, 0.0)
     flat = (picked != 0) & ~(cell_volume(start.cell) > 0)
     if bool(flat.any()):
-        raise InputError(
+        raise UnsupportedSystemError(
             f"system {int(systems.system_id[flat][0])}: a pressure needs a volume, and its cell has none; give its "
             "open directions a cell vector, or the system no pressure"
         )

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from shoal.matrix_functions import inverse3, matrix_exp3, matrix_exp3_derivative, matrix_log3, product3
 from shoal.relaxation.filters.deforming_cell import DeformingCell, drive, masked_deformation
-from shoal.relaxation.matrix_functions import inverse3, matrix_exp3, matrix_exp3_derivative, matrix_log3, product3
 from shoal.relaxation.state import DeformedState
 
 

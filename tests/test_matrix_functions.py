@@ -9,7 +9,7 @@ import torch
 from scipy.linalg import expm, expm_frechet, logm
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from shoal.relaxation.matrix_functions import (
+from shoal.matrix_functions import (
     determinant3,
     inverse3,
     matrix_exp3,

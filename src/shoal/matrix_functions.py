@@ -45,7 +45,7 @@ def matrix_exp3(matrix: torch.Tensor) -> torch.Tensor:
     A traceless B has B^3 = p B + q with p = tr(B^2) / 2 and q = det B (Cayley and Hamilton), so that the series of
     exp is a + b B + c B^2 with coefficients that are series in p and q.
     """
-    return _Series(matrix).exponential
+    return _Series(matrix, with_slopes=False).exponential
 
 
 def matrix_exp3_derivative(matrix: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
@@ -86,14 +86,15 @@ def _quadrature() -> tuple[list[float], list[float]]:
 class _Series:
     """exp(B + m) = exp(m) (a + b B + c B^2) for traceless B, and the slopes of the coefficients in p and q."""
 
-    def __init__(self, matrix: torch.Tensor) -> None:
+    def __init__(self, matrix: torch.Tensor, *, with_slopes: bool = True) -> None:
         self.identity = torch.eye(3, dtype=matrix.dtype, device=matrix.device)
         mean = _trace(matrix) / 3
         self.traceless = matrix - mean * self.identity
         self.square = product3(self.traceless, self.traceless)
         p, q = _trace(self.square) / 2, _trace_of_product(self.square, self.traceless) / 3
-        table = torch.tensor(_coefficients(), dtype=matrix.dtype, device=matrix.device)
-        of_p = (table * _powers(p, table.shape[1])[:, None, :, None]).sum(2)
+        tables = _coefficients() if with_slopes else _coefficients()[:3]
+        table = torch.tensor(tables, dtype=matrix.dtype, device=matrix.device)
+        of_p = (_powers(p, table.shape[1]) @ table.transpose(0, 1).flatten(1)).unflatten(1, (len(tables), -1))
         self.values = (of_p * _powers(q, table.shape[2])[:, None, :]).sum(2)[:, :, None, None].unbind(1)
         within = torch.where(
             _trace_of_product(self.traceless, self.traceless.transpose(1, 2)) <= _LARGEST**2, 1.0, float("nan")

@@ -1,0 +1,117 @@
+// Radial weights of the edges of one centre, and their slopes: from a table, or from the network itself.
+
+// Where edges are as shares of the cutoff: x = (knot + t) / K.
+struct Places {
+  double* share;
+  int32_t* knot;
+  real* t;
+  void set(int64_t e, double x, int K) const {
+    share[e] = x;
+    const double place = (x >= 1.0 ? 1.0 : x) * K;
+    knot[e] = place >= 0 ? std::min(int(place), K - 1) : 0;  // 0 for NaN, which t carries on
+    t[e] = real(place - knot[e]);
+  }
+};
+
+// Cubic pieces between knots at x = 0, 1/K, ..., 1; a row holds W values, then W slopes (per knot distance).
+template <int W> struct Table {
+  const real* rows;
+  int K;
+  const real** row;  // at the knot below each edge
+  real *v0, *v1, *v2, *v3, *s0, *s1, *s2, *s3;  // weights of the numbers at both knots, for the value and its slope
+  static size_t scratch(int n) { return 64 + n * (sizeof(real*) + 8 * sizeof(real)); }
+  Table(const real* rows_, int K_, int most, void* memory) : rows(rows_), K(K_), row((const real**)memory) {
+    real* next = (real*)(row + most);
+    for (real** each : {&v0, &v1, &v2, &v3, &s0, &s1, &s2, &s3}) *each = next, next += most;
+  }
+  void prepare(int n, const Places& places, int64_t first, bool slopes) {
+    for (int e = 0; e < n; ++e) row[e] = rows + (size_t)places.knot[first + e] * (2 * W);
+    for (int e = 0; e < n; e += LANES) {
+      const vec t = load(places.t + first + e), s = real(1) - t, ts = t * s;
+      store(v0 + e, s * s * (real(1) + real(2) * t)), store(v1 + e, ts * s);
+      store(v2 + e, t * t * (real(3) - real(2) * t)), store(v3 + e, -t * ts);
+      if (!slopes) continue;
+      store(s0 + e, real(-6) * ts), store(s1 + e, s * (real(1) - real(3) * t));
+      store(s2 + e, real(6) * ts), store(s3 + e, t * (real(3) * t - real(2)));
+    }
+  }
+  vec value(int e, int c) const {
+    const real* p = row[e] + c;
+    return load(p) * v0[e] + load(p + W) * v1[e] + load(p + 2 * W) * v2[e] + load(p + 3 * W) * v3[e];
+  }
+  void both(int e, int c, vec& r, vec& slope) const {
+    const real* p = row[e] + c;
+    const vec a = load(p), b = load(p + W), d = load(p + 2 * W), f = load(p + 3 * W);
+    r = a * v0[e] + b * v1[e] + d * v2[e] + f * v3[e];
+    slope = a * s0[e] + b * s1[e] + d * s2[e] + f * s3[e];
+  }
+  double per_share() const { return K; }  // d(place) / dx
+};
+
+// What a network of bases sees of a distance: (2 / r_c^2) u(x) / x sin(pi order x), u the polynomial envelope.
+struct Basis {
+  int count, p;
+  double scale;
+  const double* orders;
+  void at(double x, real* values, real* slopes) const {
+    const double inside = x < 1.0 ? 1.0 - x : x >= 1.0 ? 0.0 : x;
+    double series = p * (p + 1) / 2.0, power = 1;
+    for (int k = p - 2; k >= 0; --k) series = series * x + (k + 1) * (k + 2) / 2.0;
+    for (int k = 1; k < p; ++k) power *= x;
+    const double u = inside * inside * inside * series;
+    const double du = -0.5 * p * (p + 1) * (p + 2) * power * inside * inside;
+    for (int n = 0; n < count; ++n) {
+      const double pi_n = 3.14159265358979323846 * orders[n], s = std::sin(pi_n * x), c = std::cos(pi_n * x);
+      values[n] = real(scale * u / x * s);
+      if (slopes) slopes[n] = real(scale * ((du - u / x) / x * s + u / x * pi_n * c));
+    }
+  }
+};
+
+// The network: matrices between `sizes`, SiLU between them; slopes go along as a second set of rows.
+template <int W> struct Network {
+  Basis basis;
+  int layers;
+  const int* sizes;  // multiples of LANES; sizes[layers] = W
+  const real* const* weights;
+  int n;
+  real *a, *b, *out;
+  const real** from;
+  real** to;
+  static int widest(int layers, const int* sizes) { return *std::max_element(sizes, sizes + layers); }
+  static size_t scratch(int n, int layers, const int* sizes) {
+    return 2 * n * ((2 * widest(layers, sizes) + W) * sizeof(real) + 2 * sizeof(real*)) + 256;
+  }
+  Network(Basis basis_, int layers_, const int* sizes_, const real* const* weights_, int most, void* memory)
+      : basis(basis_), layers(layers_), sizes(sizes_), weights(weights_), n(0) {
+    const size_t wide = widest(layers, sizes);
+    from = (const real**)memory, to = (real**)(from + 2 * most);
+    a = (real*)(to + 2 * most), b = a + 2 * most * wide, out = b + 2 * most * wide;
+  }
+  void prepare(int edges, const Places& places, int64_t first, bool slopes) {
+    n = edges;
+    const double* x = places.share + first;
+    const int rows = slopes ? 2 * n : n;
+    std::memset(a, 0, sizeof(real) * rows * sizes[0]);
+    for (int e = 0; e < n; ++e)
+      basis.at(x[e], a + (size_t)e * sizes[0], slopes ? a + (size_t)(n + e) * sizes[0] : nullptr);
+    for (int l = 0; l < layers; ++l) {
+      real* next = l + 1 == layers ? out : b;
+      for (int r = 0; r < rows; ++r) from[r] = a + (size_t)r * sizes[l], to[r] = next + (size_t)r * sizes[l + 1];
+      product(rows, from, to, sizes[l], weights[l], sizes[l + 1], false);
+      if (l + 1 == layers) break;
+      const size_t count = (size_t)n * sizes[l + 1];
+      for (size_t k = 0; k < count; k += LANES) {
+        const vec h = load(b + k);
+        if (slopes) store(b + count + k, load(b + count + k) * Silu::slope(h));
+        store(b + k, Silu::value(h));
+      }
+      std::swap(a, b);
+    }
+  }
+  vec value(int e, int c) const { return load(out + (size_t)e * W + c); }
+  void both(int e, int c, vec& r, vec& slope) const {
+    r = value(e, c), slope = load(out + (size_t)(n + e) * W + c);
+  }
+  double per_share() const { return 1; }
+};

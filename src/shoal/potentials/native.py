@@ -1,0 +1,102 @@
+"""A NequIP model evaluated by its C++ kernel.
+
+N atoms, S systems.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+
+from shoal.architectures import NequIP
+from shoal.contract import Capabilities
+from shoal.errors import UnsupportedRequestError
+from shoal.neighbors import NeighborList
+from shoal.potentials._native import FILE_SUPPORT, Forms, checked
+from shoal.potentials.base import Potential
+from shoal.potentials.learned import LearnedPotential
+from shoal.state import SimState
+
+if TYPE_CHECKING:
+    from shoal.architectures.native import Kernel
+
+FORMS: Forms = {
+    "positions": (torch.float64, 2),
+    "cell": (torch.float64, 3),
+    "offsets": (torch.int64, 1),
+    "edge_index": (torch.int64, 2),
+    "edge_cell_shift": (torch.int64, 2),
+    "atom_types": (torch.int64, 1),
+    "system_index": (torch.int64, 1),
+    "energy_weights": (torch.float64, 1),
+}
+
+
+class NativePotential(Potential):
+    """A learned potential as generated C++, built here for this processor; results are numbers without a graph.
+
+    `pieces` of the tables that stand for the radial networks; None: the networks themselves, several times slower.
+    Raises UnsupportedRequestError for an architecture without a kernel, CompileError without a compiler.
+    """
+
+    skips_far_pairs = True
+
+    def __init__(self, potential: LearnedPotential, pieces: int | None = 256) -> None:
+        super().__init__()
+        from shoal.architectures.native import Kernel, plan_of, source_of
+        from shoal.native import load
+
+        self.cutoff, self.type_names, self.species_map = potential.cutoff, potential.type_names, potential.species_map
+        self._of = potential.capabilities
+        plan = plan_of(checked_architecture(potential), pieces)
+        self._kernel = Kernel(load(source_of(plan)), plan.weights)
+
+    @cached_property
+    def capabilities(self) -> Capabilities:
+        return self._of.model_copy(update={"supported_devices": ("cpu",), "quantities": FILE_SUPPORT})
+
+    def compute(
+        self,
+        state: SimState,
+        neighbors: NeighborList,
+        atom_types: torch.Tensor,
+        energy_weights: torch.Tensor | None = None,
+    ) -> dict[str, torch.Tensor]:
+        return evaluate(self._kernel, state, neighbors, atom_types, energy_weights)
+
+
+def checked_architecture(potential: LearnedPotential) -> NequIP:
+    """The model of a potential, if there is a kernel for it. Raises UnsupportedRequestError."""
+    if not isinstance(potential.model, NequIP):
+        raise UnsupportedRequestError(
+            f"there is no native kernel for the architecture {potential.spec.name}; take kernel inductor"
+        )
+    return potential.model
+
+
+def evaluate(
+    kernel: Kernel,
+    state: SimState,
+    neighbors: NeighborList,
+    atom_types: torch.Tensor,
+    energy_weights: torch.Tensor | None,
+) -> dict[str, torch.Tensor]:
+    """What `Potential.compute` gives, by a kernel; pairs beyond the cutoff are skipped."""
+    given = {
+        "positions": state.positions,
+        "cell": state.cell,
+        "offsets": neighbors.offsets,
+        "edge_index": neighbors.edge_index,
+        "edge_cell_shift": neighbors.shifts,
+        "atom_types": atom_types,
+        "system_index": state.system_index,
+    }
+    if energy_weights is not None:
+        given["energy_weights"] = energy_weights
+    positions, cell, offsets, edge_index, *rest = checked(given, FORMS, torch.device("cpu"))
+    if os.environ.get("SHOAL_DEBUG") == "1":
+        _ = neighbors.reverse  # refuses a list that is one-sided
+    return kernel(positions, cell, offsets, edge_index[1], *rest)
