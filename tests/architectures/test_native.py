@@ -12,11 +12,11 @@ from tests.architectures.small_models import OPTIONS, Case
 
 from shoal.architectures import NequIP
 from shoal.architectures.native import Kernel, plan_of, source_of
+from shoal.architectures.tabulated import tabulate
 from shoal.errors import InputError
 from shoal.io import atoms_to_state
 from shoal.native import Target, build, load, load_bytes, runnable_targets
 from shoal.neighbors import NeighborList, neighbor_list
-from shoal.nn.tabulated import Shares, TabulatedRadial
 from shoal.potentials._derivatives import energy_and_derivatives
 from shoal.state import SimState, select
 
@@ -125,9 +125,7 @@ def kernel(model: NequIP) -> Kernel:
 def test_tables_are_those_of_the_spline(pieces: int, model: NequIP, batch: SimState) -> None:
     tabulated = NequIP(model.config)
     tabulated.load_state_dict(model.state_dict())
-    for layer in tabulated.layers:
-        layer.convolution.radial = TabulatedRadial(layer.convolution.radial, tabulated.basis, pieces)  # type: ignore
-    tabulated.basis = Shares()  # type: ignore[assignment]
+    tabulate(tabulated, pieces)
     neighbors = neighbor_list(batch, model.config.cutoff)
     want = eager(tabulated, batch, neighbors)
     assert_equal(run(kernel_of(model, pieces), batch, neighbors), want, 1e-12)

@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 import torch
 from ase import Atoms
-from shoal.architectures.native.table import spline_table
 from tests.training.conftest import CUTOFF
 
 from shoal.architectures import AtomicEnergyModel, build
+from shoal.architectures.tabulated import tabulate
 from shoal.errors import CompileError, ConfigError, ShoalWarning
 from shoal.files import read_checkpoint
 from shoal.io import LabelKeys
+from shoal.nn.tabulated import spline_table
 from shoal.state import TypeMap
 from shoal.testing import close
 from shoal.training import train
@@ -28,7 +29,6 @@ from shoal.training.load_config import load_config
 from shoal.training.losses import residuals
 from shoal.training.predict import predict
 from shoal.training.samples import make_samples
-from shoal.training.tabulated import tabulate
 
 Argon = Callable[..., Atoms]
 Config = Callable[..., dict[str, Any]]

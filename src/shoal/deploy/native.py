@@ -9,18 +9,17 @@ import copy
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations_with_replacement
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 
-from shoal.architectures import NequIP
 from shoal.architectures.native import plan_of, source_of
+from shoal.architectures.tabulated import tabulate
 from shoal.errors import CompileError
 from shoal.files.kernels import KernelFiles
 from shoal.files.reference import tensors_to_structures
 from shoal.native import build, machine_targets
 from shoal.neighbors import neighbor_list
-from shoal.nn.tabulated import Shares, TabulatedRadial
 from shoal.potentials import LearnedPotential
 from shoal.potentials.native import checked_architecture
 from shoal.state import SimState, concatenate
@@ -85,12 +84,8 @@ def _tabulated(potential: LearnedPotential, pieces: int) -> LearnedPotential:
     """The same potential with tables for its radial networks."""
     copied = copy.copy(potential)
     copied._modules = dict(potential._modules)
-    model = cast(NequIP, copy.deepcopy(potential.model))
-    basis = model.basis
-    for layer in model.layers:
-        layer.convolution.radial = TabulatedRadial(layer.convolution.radial, basis, pieces)  # type: ignore
-    model.basis = Shares()  # type: ignore[assignment]
-    copied.model = model
+    copied.model = copy.deepcopy(potential.model)
+    tabulate(copied.model, pieces)
     return copied
 
 

@@ -105,12 +105,13 @@ def check_runs_here(path: str | Path, metadata: CompiledMetadata, device: torch.
 
 
 def _check_kernel_runs_here(path: str | Path, metadata: CompiledMetadata, device: torch.device | str) -> torch.device:
-    again = f"compile it again: shoal compile MODEL {path} --kernel native"
-    found = check_device(path, metadata.device, device, again)
+    kind, again = str(device).split(":")[0], f"compile it again: shoal compile MODEL {path}"
+    found = check_device(path, metadata.device, device, f"{again} --device {kind}")
     if runnable_kernel(metadata.custom_ops) is None:
         built = ", ".join(entry["target"] for entry in metadata.custom_ops)
         raise ModelFileError(
-            f"{path} holds kernels for {metadata.cpu_isa} ({built}), none for this processor ({cpu_isa()}); {again}"
+            f"{path} holds kernels for {metadata.cpu_isa} ({built}), none for this processor ({cpu_isa()}); "
+            f"{again} --kernel native"
         )
     return found
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 
 from shoal.architectures import AtomicEnergyModel, build
+from shoal.architectures.tabulated import tabulate
 from shoal.errors import CompileError
 from shoal.nn.convolution import build_kernels
-from shoal.training.tabulated import tabulate
 
 
 @dataclass(frozen=True)

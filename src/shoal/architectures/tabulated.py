@@ -9,12 +9,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from shoal.architectures import AtomicEnergyModel, NequIP
-from shoal.architectures.native.table import spline_table
+from shoal.architectures.base import AtomicEnergyModel
+from shoal.architectures.nequip import NequIP
 from shoal.errors import ConfigError
 from shoal.nn import BesselBasis, Convolution, ScalarMLP
 from shoal.nn.convolution import NativeConvolution
 from shoal.nn.interpolation import interpolate, interpolate_native
+from shoal.nn.tabulated import LEAST_SHARE, spline_table
 
 
 class SplineCoefficients(BesselBasis):
@@ -25,7 +26,7 @@ class SplineCoefficients(BesselBasis):
         self.orders = basis.orders
         self.pieces = pieces
         knots = torch.arange(pieces + 1, dtype=torch.float64, device=basis.orders.device) / pieces
-        knots[0] = 1e-9  # the basis divides by x
+        knots[0] = LEAST_SHARE
         self.register_buffer("knots", knots, persistent=False)
 
     knots: Tensor
