@@ -20,16 +20,26 @@ from shoal.engine.stepping import Stepping
 from shoal.errors import CompileError, ShoalWarning
 from shoal.io import atoms_to_state
 from shoal.neighbors import neighbor_list
-from shoal.potentials import LennardJones, Sum, pair_terms
+from shoal.neighbors.native import is_available
+from shoal.potentials import LennardJones, Potential, ShortRangePotential, StillingerWeber, Sum, pair_terms
 from shoal.relaxation import FIRE
 from shoal.status import Status
 from shoal.testing import close
 
+KERNELS = ShortRangePotential.has_kernels
 LANGEVIN = Langevin(temperature=60.0, friction=0.02)
 # a sum whose terms count types differently, so that the lookup of types is compiled, too
 POTENTIAL = Sum(
     lennard_jones(), LennardJones({"Kr": (0.002, 3.0), "Xe": (0.02, 4.0), "Ar": (0.001, 3.2)}, 5.0, "shift")
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_kernels() -> Iterator[pytest.MonkeyPatch]:
+    """C++ kernels would take the place of what is tested here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ShortRangePotential, "has_kernels", False)
+        yield patch
 
 
 @pytest.fixture(scope="module")
@@ -181,3 +191,19 @@ def test_a_potential_whose_numbers_were_changed_is_compiled_anew() -> None:
     assert before == stepping._key(loop)  # type: ignore[arg-type]
     potential.epsilon.mul_(2.0)
     assert before != stepping._key(loop)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("potential", "element"), [(POTENTIAL, "Ar"), (StillingerWeber(), "Si")], ids=["Lennard-Jones", "Stillinger-Weber"]
+)
+def test_steps_with_kernels_are_those_without(
+    potential: Potential, element: str, without_kernels: pytest.MonkeyPatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crystals = [bulk(element, cubic=True), bulk(element)]
+    options = {"temperature": 300.0, "seed": 1, "compile": False, "progress": False, "skin": 0.05}
+    plain = shoal.simulate(crystals, potential, NVE(), 2.0, 25, **options)  # type: ignore[arg-type]
+    monkeypatch.setattr(ShortRangePotential, "has_kernels", KERNELS)
+    assert potential.has_kernels == is_available()
+    fast = shoal.simulate(crystals, potential, NVE(), 2.0, 25, **options)  # type: ignore[arg-type]
+    assert fast.info.n_rebuilds > 1
+    close(fast.state.positions, plain.state.positions, 1e-11)

@@ -18,7 +18,7 @@ from shoal.engine.step import Goal, Limits, Mover, State, advance, is_done
 from shoal.errors import CompileError
 from shoal.motion import Evaluate, Evaluation, Rows, Systems
 from shoal.neighbors import NeighborList, PaddedNeighbors, carried, padded, used_skin
-from shoal.potentials import PairTerms, pair_sums
+from shoal.potentials import PairTerms, Potential, pair_sums, pair_terms
 
 Graph = Callable[[list[torch.Tensor], Evaluate], list[torch.Tensor]]
 
@@ -168,6 +168,11 @@ class CompiledStep(Generic[State]):
             )
 
         return evaluate
+
+
+def matrix_terms(potential: Potential) -> PairTerms | None:
+    """The pair potentials to be summed on the neighbour matrix; None where there are none, or faster C++ kernels."""
+    return None if potential.has_kernels else pair_terms(potential)
 
 
 def pair_evaluation(

@@ -12,12 +12,12 @@ from typing import Generic
 import torch
 
 from shoal.engine.calculator import BatchCalculator
-from shoal.engine.compiled_step import CompiledStep, Listed, pair_evaluation
+from shoal.engine.compiled_step import CompiledStep, Listed, matrix_terms, pair_evaluation
 from shoal.engine.step import Goal, Limits, Mover, State, advance, broken_systems, is_done, torn_atoms, wild_atoms
 from shoal.errors import ShoalWarning
 from shoal.motion import Evaluation, Systems
 from shoal.neighbors import NeighborList, joined, neighbor_list, refreshed, taken
-from shoal.potentials import pair_terms
+from shoal.potentials import RowFunction
 from shoal.state import SimState, concatenate, select
 from shoal.status import Status
 
@@ -54,7 +54,8 @@ class Loop(Generic[State]):
         self.goal, self.done = goal, torch.zeros_like(self.active)
         self.skin = skin
         self.neighbors: NeighborList
-        self._terms = pair_terms(calculator.potential)
+        self._terms = matrix_terms(calculator.potential)
+        self._by_rows: RowFunction | None = None
         self._compiled: CompiledStep[State] | None = None
         self._listed: Listed | None = None
         self.n_rebuilds, self.atom_steps = 0, 0
@@ -84,6 +85,8 @@ class Loop(Generic[State]):
 
     def evaluate(self, positions: torch.Tensor, cell: torch.Tensor) -> Evaluation:
         """Energy, forces and virial with the neighbour list as it is; no virial where the mover needs none."""
+        if self._by_rows is not None:
+            return Evaluation(*self._by_rows(positions, cell)[:3])
         if self._terms is not None:
             assert self._listed is not None
             return pair_evaluation(self._terms, self._listed, self.systems, positions, cell)
@@ -203,6 +206,7 @@ class Loop(Generic[State]):
     def _use(self, neighbors: NeighborList) -> None:
         self.neighbors = neighbors.of_state(self.state)
         self._listed = Listed.of(self.neighbors, self.types, with_pairs=self._terms is not None)
+        self._by_rows = self.calculator.potential.by_rows(self.state, self.neighbors, self.types)
         self.n_rebuilds += 1
 
     def _judge(self, new: State, old: State, trusted: torch.Tensor) -> torch.Tensor:

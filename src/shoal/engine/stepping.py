@@ -12,12 +12,12 @@ import torch
 
 from shoal.dynamics import NVE, CellRescaling, Langevin, NoseHoover
 from shoal.engine.calculator import BatchCalculator
-from shoal.engine.compiled_step import CompiledStep
+from shoal.engine.compiled_step import CompiledStep, matrix_terms
 from shoal.engine.loop import Loop
 from shoal.engine.step import Limits, Mover, State
 from shoal.errors import CompileError, InputError, ShoalWarning
 from shoal.motion import Evaluation
-from shoal.potentials import Potential, pair_terms
+from shoal.potentials import Potential
 
 Compile = Literal["auto", True, False]
 
@@ -50,7 +50,7 @@ class Stepping(Generic[State]):
             raise InputError(f'compile must be "auto", True or False, got {compile!r}')
         self.mover, self.limits, self.n_steps, self.compile = mover, limits, n_steps, compile
         self.potential = calculator.potential
-        self.terms = pair_terms(self.potential)
+        self.terms = matrix_terms(self.potential)
         self.compiled = False
 
     def __call__(self, loop: Loop[State]) -> None:

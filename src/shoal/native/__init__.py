@@ -1,8 +1,8 @@
 """C++ kernels: from text to a shared library for an instruction set, kept by the hash of what it is made of."""
 
 from shoal.native.build import build as build
-from shoal.native.build import can_be_had as can_be_had
 from shoal.native.build import compiler as compiler
+from shoal.native.build import kernel as kernel
 from shoal.native.build import load as load
 from shoal.native.build import load_bytes as load_bytes
 from shoal.native.build import shipped as shipped

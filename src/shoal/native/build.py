@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -47,24 +47,27 @@ def load(source: str, defines: Mapping[str, str] | None = None) -> ctypes.CDLL:
     return _loaded(_built(source, runnable_targets()[0], defines or {}))
 
 
-def can_be_had(make: Callable[[], object]) -> bool:
-    """Whether a kernel can be made here; a compiler that is there and fails is worth a warning."""
-    try:
-        make()
-    except MissingCompilerError:
-        return False
-    except CompileError as error:
-        warnings.warn(f"{error}; slower operators take its place", ShoalWarning, stacklevel=2)
-        return False
-    return True
-
-
 def load_bytes(library: bytes) -> ctypes.CDLL:
     """A library that was built before, from memory."""
     path = _folder() / f"{hashlib.sha256(library).hexdigest()[:32]}.so"
     if not path.exists():
         write_atomically(path, library)
     return _loaded(path)
+
+
+@cache
+def kernel(name: str, defines: tuple[tuple[str, str], ...] = ()) -> ctypes.CDLL | None:
+    """The library of one of the package's own kernels, None where there is no C++ compiler.
+
+    None too, with a warning, where the compiler fails.
+    """
+    try:
+        return load(shipped(name), dict(defines))
+    except MissingCompilerError:
+        return None
+    except CompileError as error:
+        warnings.warn(f"{name}: {error}; going on without this kernel, which is slower", ShoalWarning, stacklevel=2)
+        return None
 
 
 @cache

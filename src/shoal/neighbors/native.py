@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from shoal.errors import InputError
-from shoal.native import can_be_had, function, load, shipped
+from shoal.errors import CompileError, InputError
+from shoal.native import function, kernel
 from shoal.neighbors.pairs import Geometry, Pairs
 
 FAILURES = {
@@ -20,6 +20,7 @@ FAILURES = {
     2: "its cell is so small or flat that more than 2e9 images of atoms are within the cutoff",
     3: "its pairs do not fit into memory",
 }
+SOURCES = ("neighbors.cpp", "neighbor_rows.cpp")
 LANES = 8
 """Rows of packed neighbours are filled up to a multiple of this."""
 
@@ -41,7 +42,7 @@ class Packed(NamedTuple):
 @cache
 def is_available() -> bool:
     """Whether the kernels can be had here: a C++ compiler makes them, or has made them before."""
-    return can_be_had(_functions)
+    return all(kernel(source) is not None for source in SOURCES)
 
 
 def native_pairs(geometry: Geometry, cutoff: float) -> Pairs:
@@ -122,7 +123,9 @@ def _empty(n_edges: int) -> Pairs:
 
 @cache
 def _functions() -> dict[str, Callable[..., Any]]:
-    lists, rows = load(shipped("neighbors.cpp")), load(shipped("neighbor_rows.cpp"))
+    lists, rows = map(kernel, SOURCES)
+    if lists is None or rows is None:
+        raise CompileError("there is no C++ kernel for neighbour lists here; shoal doctor says why")
     return {
         "neighbors_search": function(lists, "neighbors_search", "lppppdipp", "p"),
         "neighbors_fill": function(lists, "neighbors_fill", "pippp"),

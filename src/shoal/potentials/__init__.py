@@ -2,6 +2,7 @@
 
 from shoal.potentials._derivatives import cell_volume as cell_volume
 from shoal.potentials._derivatives import stress as stress
+from shoal.potentials._rows import RowFunction as RowFunction
 from shoal.potentials.base import Potential as Potential
 from shoal.potentials.committee import Committee as Committee
 from shoal.potentials.compiled import CompiledPotential as CompiledPotential

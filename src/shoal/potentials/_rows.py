@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from shoal.native import can_be_had, function, load, pointer, pointers, shipped
+from shoal.native import function, kernel, pointer, pointers
 from shoal.neighbors import NeighborList
 from shoal.potentials._derivatives import stress
 from shoal.state import SimState
@@ -88,8 +88,6 @@ class _OnRows:
 
 
 @cache
-def _function(kernel: Kernel) -> Callable[..., Any] | None:
-    source, defines = shipped(f"{kernel.name}.cpp"), dict(kernel.defines)
-    if not can_be_had(lambda: load(source, defines)):
-        return None
-    return function(load(source, defines), kernel.name, f"ppp{kernel.arguments}ipppp")
+def _function(of: Kernel) -> Callable[..., Any] | None:
+    library = kernel(f"{of.name}.cpp", of.defines)
+    return None if library is None else function(library, of.name, f"ppp{of.arguments}ipppp")

@@ -144,6 +144,11 @@ class Potential(nn.Module, ABC):
         question = Question(exact, neighbors, types, rows, selected_atoms is not None)
         return labelled_outputs(self, requests, question, state.dtype)
 
+    @property
+    def has_kernels(self) -> bool:
+        """Whether C++ kernels give its quantities here."""
+        return False
+
     def by_rows(
         self,
         state: SimState,

@@ -96,6 +96,11 @@ class ShortRangePotential(Potential):
         """Its C++ kernel, if it has one. Subclasses do not inherit it: their energies may be others."""
         return None
 
+    @property
+    def has_kernels(self) -> bool:
+        own = "kernel" in vars(type(self)) and self.device.type == "cpu"
+        return own and self.kernel is not None and self.kernel.is_available()
+
     def kernel_arguments(self, atom_types: torch.Tensor, energy_weights: torch.Tensor | None) -> Sequence[Any]:
         """What the kernel takes beside rows, positions and cells; atom_types (N,), energy_weights (N,) float64."""
         return ()
@@ -107,7 +112,7 @@ class ShortRangePotential(Potential):
         atom_types: torch.Tensor,
         energy_weights: torch.Tensor | None = None,
     ) -> RowFunction | None:
-        if self.kernel is None or "kernel" not in vars(type(self)) or self.device.type != "cpu":
+        if self.kernel is None or not self.has_kernels:
             return None
         weights = None if energy_weights is None else energy_weights.detach().to(torch.float64).contiguous()
         return self.kernel.on(state, neighbors, self.kernel_arguments(atom_types, weights))

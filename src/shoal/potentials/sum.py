@@ -77,6 +77,10 @@ class Sum(Potential):
             total = {name: total[name] + values[name] if total else values[name] for name in outputs}
         return total
 
+    @property
+    def has_kernels(self) -> bool:
+        return all(term.has_kernels for term in self._potentials)
+
     def by_rows(
         self,
         state: SimState,

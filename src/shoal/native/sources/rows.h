@@ -56,8 +56,8 @@ static inline void put(vec& to, V v) {
 // The places of LANES images, coordinate by coordinate: whole places are loaded and then transposed.
 static inline void gather(const Place* places, const int32_t* number, vec& x, vec& y, vec& z, vec& weight) {
 #ifdef SHUFFLES
-    typedef double quad __attribute__((vector_size(32)));
-    const auto at = [&](int l) { return *(const quad*)(places + number[l]); };
+    typedef double whole __attribute__((vector_size(32)));
+    const auto at = [&](int l) { return *(const whole*)(places + number[l]); };
     if constexpr (LANES == 8) {
         const auto a = __builtin_shufflevector(at(0), at(4), 0, 1, 2, 3, 4, 5, 6, 7);
         const auto b = __builtin_shufflevector(at(1), at(5), 0, 1, 2, 3, 4, 5, 6, 7);
