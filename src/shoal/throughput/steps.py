@@ -1,0 +1,127 @@
+"""Where a step of dynamics and one of a relaxation spend their time, by the parts of the engine's own loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from shoal.dynamics import NVE
+from shoal.engine import BatchCalculator, relax, simulate
+from shoal.engine.run_results import RunResults
+from shoal.errors import CompileError
+from shoal.potentials import pair_terms
+from shoal.relaxation import FIRE
+from shoal.throughput.parts import timed_parts
+from shoal.throughput.report import Step
+from shoal.throughput.timing import Timing
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+TEMPERATURE, TIMESTEP = 300.0, 1.0  # K, fs
+NEVER = 1e-12
+"""eV/A: a relaxation to this force goes on."""
+MOTION = "integrator"
+"""What of a step is neither list nor model: what moves the atoms, and the checks of every step."""
+
+
+class Visit(NamedTuple):
+    """Some steps in a row: microseconds an atom and step by part, renewals of the list, and whether compiled."""
+
+    parts: dict[str, float]
+    renewals: int
+    compiled: bool
+
+    @property
+    def total(self) -> float:
+        return sum(self.parts.values())
+
+
+Run = Callable[..., RunResults]
+
+
+def runs(structures: Sequence[Atoms], calculator: BatchCalculator, n_steps: int) -> dict[str, Run]:
+    """A method's name -> what lets it take `n_steps` with these structures, given `on_step`, `every` and `compile`."""
+    common: dict[str, Any] = {
+        "progress": False,
+        "errors": "status",
+        "max_atoms": sum(map(len, structures)),
+    }
+
+    def dynamics(**options: Any) -> RunResults:
+        return simulate(
+            structures, calculator, NVE(), TIMESTEP, n_steps, temperature=TEMPERATURE, seed=0, **common, **options
+        )
+
+    def relaxation(**options: Any) -> RunResults:
+        return relax(structures, calculator, FIRE(), fmax=NEVER, max_steps=n_steps, **common, **options)
+
+    return {"NVE": dynamics, "FIRE": relaxation}
+
+
+def visit(run: Run, calculator: BatchCalculator, n_steps: int, compile: bool) -> Visit:
+    """One run of so many steps; what comes before the first does not count.
+
+    Where steps cannot be compiled they are not.
+    """
+    began: list[None] = []
+    with timed_parts() as seconds:
+
+        def begin(_: object) -> None:
+            if not began:
+                began.append(None)
+                seconds.clear()
+
+        try:
+            results = run(on_step=begin, every=n_steps, compile=compile)
+        except CompileError:
+            return visit(run, calculator, n_steps, compile=False)
+    info = results.info
+    whole_model = info.compiled and pair_terms(calculator.potential) is not None
+    return Visit(split(seconds, info.atom_steps, whole_model=whole_model), max(0, info.n_rebuilds - 1), info.compiled)
+
+
+def split(seconds: Mapping[str, float], atom_steps: int, *, whole_model: bool) -> dict[str, float]:
+    """Microseconds an atom and step by part, from seconds by `PARTS`.
+
+    `whole_model`: the model is compiled with what moves the atoms, so that the two are one part.
+    """
+    scale = 1e6 / max(atom_steps, 1)
+    lists, model = scale * seconds["list"], scale * seconds["model"]
+    rest = max(0.0, scale * seconds["whole"] - lists - model)
+    if whole_model:
+        return {"list": lists, f"model and {MOTION}": model + rest}
+    return {"list": lists, "model": model, MOTION: rest}
+
+
+def measure_steps(
+    structures: Sequence[Atoms],
+    calculator: BatchCalculator,
+    n_steps: int,
+    rounds: int,
+    enough: float,
+    compile: bool,
+    tell: Callable[[str], object],
+) -> list[Step]:
+    """A step of NVE and one of FIRE: parts of the median visit, quartiles of all; no round begins after `enough` s."""
+    sides = runs(structures, calculator, n_steps)
+    visits: dict[str, list[Visit]] = {name: [] for name in sides}
+    for name, run in sides.items():
+        tell(f"{name}, first steps" + (", compiled once" if compile else ""))
+        visit(run, calculator, n_steps, compile)
+    start = time.perf_counter()
+    for turn in range(rounds):
+        if turn and time.perf_counter() - start > enough:
+            break
+        for name, run in sides.items():
+            tell(f"{n_steps} steps of {name}, round {turn + 1} of {rounds}")
+            visits[name].append(visit(run, calculator, n_steps, compile))
+    return [_step(name, found, n_steps) for name, found in visits.items()]
+
+
+def _step(name: str, visits: Sequence[Visit], n_steps: int) -> Step:
+    middle = sorted(visits, key=lambda one: one.total)[(len(visits) - 1) // 2]
+    timing = Timing.of([1e-6 * one.total for one in visits])
+    label = f"{name} step" + ("" if middle.compiled else ", not compiled")
+    return Step(label, middle.parts, timing, middle.renewals, n_steps)
