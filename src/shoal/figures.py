@@ -122,9 +122,10 @@ def throughput(
     parts = list(dict.fromkeys(part for step in steps.values() for part in step))
     whole = [sum(step.values()) for step in steps.values()]
     below = np.zeros(len(steps))
+    names = [name.replace(", ", ",\n") for name in steps]
     for part, color in zip(parts, PARTS_COLORS, strict=False):
         heights = np.array([100 * step.get(part, 0.0) for step in steps.values()]) / whole
-        bars = right.bar(list(steps), heights, bottom=below, color=color, label=part, width=0.6)
+        bars = right.bar(names, heights, bottom=below, color=color, label=part, width=0.6)
         labels = [f"{height:.0f} %" if height >= 5 else "" for height in heights]
         right.bar_label(bars, labels, label_type="center", fontsize=8, color="white")
         below += heights

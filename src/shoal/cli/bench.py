@@ -123,8 +123,9 @@ def _plot(found: Throughput, path: Path) -> None:
             [(1e6 * timing.median, 1e6 * timing.low, 1e6 * timing.high) for timing in timings],
             series.batches.index(series.best),
         )
+    steps = {step.name: {part: 1e6 * seconds for part, seconds in step.parts.items()} for step in found.steps}
     try:
-        save(throughput(curves, {step.name: step.parts for step in found.steps}), path)
+        save(throughput(curves, steps), path)
     except ImportError as error:
         raise MissingDependencyError("the plot needs matplotlib: pip install 'shoal[report]'") from error
 

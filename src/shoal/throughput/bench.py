@@ -25,13 +25,15 @@ from shoal.throughput.model_facts import model_facts
 from shoal.throughput.report import Batch, Series, Step, Throughput
 from shoal.throughput.steps import measure_steps
 from shoal.throughput.structures import Crystals, Given, batches
-from shoal.throughput.timing import Timing, repeats
+from shoal.throughput.timing import Timing, alternate, repeats
 
 if TYPE_CHECKING:
     from ase import Atoms
 
 SIZES = (8, 64)
 """Atoms of the crystals that are built."""
+SKIN = 1.0
+"""A: as `simulate` and `relax` have it."""
 VISIT = 0.05
 """s that a visit of one batch fills, by repetition where a call is shorter."""
 ENOUGH = 60.0
@@ -79,10 +81,11 @@ def bench(
         series = tuple(_series(kinds, calculator, max_atoms, rounds, tell))
         best = kinds[-1](series[-1].best.n_systems)
         steps = measure_steps(best, calculator, n_steps, rounds, ENOUGH, compile, tell)
+        renewal = _renewal(best, calculator, rounds)
         where = machine()
     evaluation = _evaluation(series[-1].best)
     facts = model_facts(model, calculator.potential)
-    return Throughput(facts, where, versions(PACKAGES), n_threads, rounds, series, (evaluation, *steps))
+    return Throughput(facts, where, versions(PACKAGES), n_threads, rounds, series, (evaluation, *steps), renewal)
 
 
 def _opened(model: Any, device: Any, species: object) -> tuple[BatchCalculator, PotentialSubject]:
@@ -151,9 +154,7 @@ class _Side:
         return listed - start, clock() - listed
 
     def measured(self) -> Batch:
-        lists, models = ([found[k] for found in self._found] for k in range(2))
-        totals = [sum(found) for found in self._found]
-        return Batch(self.n_systems, self.n_atoms, Timing.of(lists), Timing.of(models), Timing.of(totals), self.memory)
+        return Batch(self.n_systems, self.n_atoms, tuple(self._found), self.memory)
 
 
 def _clock(device: torch.device) -> float:
@@ -163,8 +164,14 @@ def _clock(device: torch.device) -> float:
     return time.perf_counter()
 
 
+def _renewal(structures: list[Atoms], calculator: BatchCalculator, rounds: int) -> Timing:
+    """Seconds an atom."""
+    state = atoms_to_state(structures, device=calculator.device)
+    turn = {"list": lambda: neighbor_list(state, calculator.cutoff, SKIN)}
+    return alternate(turn, rounds, VISIT)["list"].over(state.n_atoms)
+
+
 def _evaluation(batch: Batch) -> Step:
     """An evaluation with a new list, as a step."""
-    sides = {"list": batch.list, "model": batch.model}
-    parts = {name: 1e6 * side.median / batch.n_atoms for name, side in sides.items()}
-    return Step("evaluation", parts, batch.total.over(batch.n_atoms))
+    rounds = [{"list": lists / batch.n_atoms, "model": model / batch.n_atoms} for lists, model in batch.rounds]
+    return Step.of("evaluation", rounds)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Self
 
 from shoal.throughput.timing import Timing
 
@@ -14,17 +15,27 @@ TOLERANCE = 0.05
 
 @dataclass(frozen=True)
 class Batch:
-    """Evaluations of `n_systems` with `n_atoms` in all: seconds of the neighbour list, of the model, and of both.
+    """Evaluations of `n_systems` with `n_atoms` in all: for each round the seconds of the neighbour list and the model.
 
     `memory`: bytes in use beyond those before the first call; None where that is not known.
     """
 
     n_systems: int
     n_atoms: int
-    list: Timing
-    model: Timing
-    total: Timing
-    memory: int | None
+    rounds: tuple[tuple[float, float], ...]
+    memory: int | None = None
+
+    @cached_property
+    def list(self) -> Timing:
+        return Timing.of([lists for lists, _ in self.rounds])
+
+    @cached_property
+    def model(self) -> Timing:
+        return Timing.of([model for _, model in self.rounds])
+
+    @cached_property
+    def total(self) -> Timing:
+        return Timing.of([lists + model for lists, model in self.rounds])
 
     @property
     def microseconds_per_atom(self) -> float:
@@ -62,10 +73,10 @@ def best_batch(batches: Sequence[Batch], tolerance: float = TOLERANCE) -> Batch:
 
 @dataclass(frozen=True)
 class Step:
-    """Where the time of a step goes: microseconds an atom by part (`list`, `model`, and what moves the atoms).
+    """Where the time of a step goes: seconds an atom by part (`list`, `model`, and what moves the atoms).
 
-    `parts` are those of the median round, `total` the seconds an atom of all rounds. `renewals` of the neighbour list
-    came in `n_steps`; None where every step has a new one.
+    `parts` sum to the median, and share it as in the median round; `total`: seconds an atom over the rounds.
+    `renewals` of the neighbour list came in `n_steps`; None where every step has a new one.
     """
 
     name: str
@@ -73,6 +84,16 @@ class Step:
     total: Timing
     renewals: int | None = None
     n_steps: int = 1
+
+    @classmethod
+    def of(
+        cls, name: str, rounds: Sequence[Mapping[str, float]], renewals: int | None = None, n_steps: int = 1
+    ) -> Self:
+        """From the seconds an atom and step of each round, by part."""
+        middle = sorted(rounds, key=lambda parts: sum(parts.values()))[(len(rounds) - 1) // 2]
+        total = Timing.of([sum(parts.values()) for parts in rounds])
+        scale = total.median / sum(middle.values())
+        return cls(name, {part: scale * value for part, value in middle.items()}, total, renewals, n_steps)
 
     @property
     def shares(self) -> dict[str, float]:
@@ -83,7 +104,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Throughput:
-    """All that `shoal bench` measured. `model`, `machine`, `versions`: what with and on what, by name."""
+    """All that `shoal bench` measured.
+
+    `model`, `machine`, `versions`: what with and on what, by name. `renewal`: seconds an atom of a neighbour list with
+    the skin that runs have, which `steps` pay for as often as their atoms use it up.
+    """
 
     model: dict[str, str]
     machine: dict[str, str]
@@ -92,6 +117,7 @@ class Throughput:
     rounds: int
     series: tuple[Series, ...]
     steps: tuple[Step, ...]
+    renewal: Timing
 
     def to_dict(self) -> dict[str, Any]:
         """Numbers, strings, lists and dicts alone: what was measured and what follows from it."""
@@ -100,6 +126,8 @@ class Throughput:
             row["best_batch"] = series.best.n_atoms
             row["bytes_per_atom"] = series.memory_per_atom
             for batch, one in zip(series.batches, row["batches"], strict=True):
+                for name in ("list", "model", "total"):
+                    one[name] = asdict(getattr(batch, name))
                 one["microseconds_per_atom"] = batch.microseconds_per_atom
                 one["atoms_per_second"] = batch.atoms_per_second
         for step, row in zip(self.steps, found["steps"], strict=True):
@@ -107,8 +135,9 @@ class Throughput:
         return found
 
     def summary(self) -> list[str]:
-        """For each kind of structures one sentence."""
-        return [_sentence(series) for series in self.series]
+        """For each kind of structures one sentence, and one on lists."""
+        renewal = f"renewing a neighbour list with its skin: {self.renewal.per(1)} us/atom, when atoms have used it up"
+        return [*(_sentence(series) for series in self.series), renewal]
 
 
 def _sentence(series: Series) -> str:

@@ -14,7 +14,7 @@ from shoal.potentials import pair_terms
 from shoal.relaxation import FIRE
 from shoal.throughput.parts import timed_parts
 from shoal.throughput.report import Step
-from shoal.throughput.timing import Timing
+from shoal.throughput.structures import rattled
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -27,15 +27,11 @@ MOTION = "integrator"
 
 
 class Visit(NamedTuple):
-    """Some steps in a row: microseconds an atom and step by part, renewals of the list, and whether compiled."""
+    """Some steps in a row: seconds an atom and step by part, renewals of the list, and whether they are compiled."""
 
     parts: dict[str, float]
     renewals: int
     compiled: bool
-
-    @property
-    def total(self) -> float:
-        return sum(self.parts.values())
 
 
 Run = Callable[..., RunResults]
@@ -83,11 +79,11 @@ def visit(run: Run, calculator: BatchCalculator, n_steps: int, compile: bool) ->
 
 
 def split(seconds: Mapping[str, float], atom_steps: int, *, whole_model: bool) -> dict[str, float]:
-    """Microseconds an atom and step by part, from seconds by `PARTS`.
+    """Seconds an atom and step by part, from those of all by `PARTS`.
 
     `whole_model`: the model is compiled with what moves the atoms, so that the two are one part.
     """
-    scale = 1e6 / max(atom_steps, 1)
+    scale = 1 / max(atom_steps, 1)
     lists, model = scale * seconds["list"], scale * seconds["model"]
     rest = max(0.0, scale * seconds["whole"] - lists - model)
     if whole_model:
@@ -104,8 +100,11 @@ def measure_steps(
     compile: bool,
     tell: Callable[[str], object],
 ) -> list[Step]:
-    """A step of NVE and one of FIRE: parts of the median visit, quartiles of all; no round begins after `enough` s."""
-    sides = runs(structures, calculator, n_steps)
+    """A step of NVE and one of FIRE: parts of the median visit, quartiles of all; no round begins after `enough` s.
+
+    Atoms are displaced first, so that there is something to relax. A method that finds nothing to move is left out.
+    """
+    sides = runs(rattled(structures), calculator, n_steps)
     visits: dict[str, list[Visit]] = {name: [] for name in sides}
     for name, run in sides.items():
         tell(f"{name}, first steps" + (", compiled once" if compile else ""))
@@ -117,11 +116,9 @@ def measure_steps(
         for name, run in sides.items():
             tell(f"{n_steps} steps of {name}, round {turn + 1} of {rounds}")
             visits[name].append(visit(run, calculator, n_steps, compile))
-    return [_step(name, found, n_steps) for name, found in visits.items()]
+    return [_step(name, found, n_steps) for name, found in visits.items() if all(any(v.parts.values()) for v in found)]
 
 
 def _step(name: str, visits: Sequence[Visit], n_steps: int) -> Step:
-    middle = sorted(visits, key=lambda one: one.total)[(len(visits) - 1) // 2]
-    timing = Timing.of([1e-6 * one.total for one in visits])
-    label = f"{name} step" + ("" if middle.compiled else ", not compiled")
-    return Step(label, middle.parts, timing, middle.renewals, n_steps)
+    label = f"{name} step" + ("" if visits[0].compiled else ", not compiled")
+    return Step.of(label, [one.parts for one in visits], visits[0].renewals, n_steps)

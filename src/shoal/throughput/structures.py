@@ -29,12 +29,7 @@ class Crystals:
 
     def __call__(self, n: int) -> list[Atoms]:
         """The first n."""
-        return [self._rattled(seed) for seed in range(n)]
-
-    def _rattled(self, seed: int) -> Atoms:
-        atoms = self._crystal.copy()
-        atoms.positions += np.random.default_rng(seed).normal(0, RATTLE, atoms.positions.shape)
-        return atoms
+        return rattled([self._crystal] * n)
 
 
 class Given:
@@ -48,6 +43,14 @@ class Given:
 
     def __call__(self, n: int) -> list[Atoms]:
         return [self._structures[k % len(self._structures)] for k in range(n)]
+
+
+def rattled(structures: Sequence[Atoms]) -> list[Atoms]:
+    """Copies, each with displacements of its own."""
+    copies = [atoms.copy() for atoms in structures]
+    for seed, atoms in enumerate(copies):
+        atoms.positions += np.random.default_rng(seed).normal(0, RATTLE, atoms.positions.shape)
+    return copies
 
 
 def repeated(crystal: Atoms, n_atoms: int) -> Atoms:
