@@ -24,12 +24,11 @@ import torch
 
 from _rounds import Timing, alternate, machine
 from shoal.architectures.native import Kernel, ModelPlan, plan_of, source_of
-from shoal.architectures.native.plan import LayerPlan
+from shoal.architectures.native.plan import ConvolutionPlan, LayerPlan
 from shoal.conformance.potential_subject import PotentialSubject
 from shoal.io import atoms_to_state
 from shoal.native import load, shipped
 from shoal.neighbors import neighbor_list
-from shoal.nn.convolution.native.emit import ConvolutionPlan
 from shoal.potentials import LearnedPotential
 from shoal.potentials.native import checked_architecture
 from shoal.throughput.structures import Crystals

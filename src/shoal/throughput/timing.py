@@ -32,10 +32,10 @@ class Timing:
         """Per one of n things."""
         return Timing(self.median / n, self.low / n, self.high / n, self.best / n)
 
-    def per(self, n: int) -> str:
+    def per(self, n: int, digits: int = 1) -> str:
         """Microseconds per one of n things: median (quartiles)."""
-        scale = 1e6 / n
-        return f"{self.median * scale:.1f} ({self.low * scale:.1f}-{self.high * scale:.1f})"
+        median, low, high = (f"{1e6 / n * seconds:.{digits}f}" for seconds in (self.median, self.low, self.high))
+        return f"{median} ({low}-{high})"
 
 
 def alternate(sides: Mapping[str, Callable[[], object]], rounds: int, min_seconds: float = 0.05) -> dict[str, Timing]:
