@@ -13,7 +13,6 @@ mostly from caches. The limit is the longest of: flops at the vector peak, traff
 from __future__ import annotations
 
 import argparse
-import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -22,12 +21,14 @@ from pathlib import Path
 
 import torch
 
+from _peaks import Peaks
 from _rounds import Timing, alternate, machine
+from shoal.architectures import NequIP, NequIPConfig
 from shoal.architectures.native import Kernel, ModelPlan, plan_of, source_of
 from shoal.architectures.native.plan import ConvolutionPlan, LayerPlan
 from shoal.conformance.potential_subject import PotentialSubject
 from shoal.io import atoms_to_state
-from shoal.native import load, shipped
+from shoal.native import load
 from shoal.neighbors import neighbor_list
 from shoal.potentials import LearnedPotential
 from shoal.potentials.native import checked_architecture
@@ -37,10 +38,7 @@ TABLE_VALUE, TABLE_BOTH = 7, 14
 """Flops of a radial weight from a table: four products and their sum, and the same for the slope."""
 LIST_BYTES = 40
 """Of an edge of the list: its neighbour, checked and read, and its shifts."""
-CHAINS, STEPS = 16, 4000
-COPIED = 1 << 26
-"""Bytes of the array that is copied: far more than caches hold."""
-MATRIX = 768
+DOCUMENTED = {"num_features": 32, "radial_mlp_depth": 2, "radial_mlp_width": 64}
 
 
 @dataclass(frozen=True)
@@ -143,53 +141,6 @@ def node_bytes(plan: ModelPlan, size: int) -> float:
     return size * records + (24 + 72) * (2 + 2 * len(plan.layers)) + 24 + 24 + 16
 
 
-FMA = """
-EXPORT double multiply_add(int64_t n, int64_t threads) {
-  double total = 0;
-#pragma omp parallel num_threads(threads) reduction(+ : total)
-  {
-    vec chains[CHAINS];
-    for (int k = 0; k < CHAINS; ++k) chains[k] = splat(real(k));
-    vec a = splat(real(0.999)), b = splat(real(0.001));
-    for (int64_t i = 0; i < n; ++i)
-      for (int k = 0; k < CHAINS; ++k) chains[k] = chains[k] * a + b;
-    for (int k = 0; k < CHAINS; ++k) total += sum(chains[k]);
-  }
-  return total;
-}
-EXPORT int64_t lanes() { return LANES; }
-"""
-
-
-class Peaks:
-    """What this machine can do, as calls to time and the work in each."""
-
-    def __init__(self, dtype: torch.dtype) -> None:
-        self.threads = torch.get_num_threads()
-        source = shipped("vectors.h") + f"\nconstexpr int CHAINS = {CHAINS};" + FMA
-        library = load(source, {"REAL": "float" if dtype == torch.float32 else "double"})
-        library.multiply_add.argtypes, library.multiply_add.restype = [ctypes.c_int64] * 2, ctypes.c_double
-        library.lanes.restype = ctypes.c_int64
-        a, b = (torch.rand(MATRIX, MATRIX, dtype=dtype) for _ in range(2))
-        product = torch.empty(MATRIX, MATRIX, dtype=dtype)
-        source_array, target = (torch.zeros(COPIED, dtype=torch.uint8) for _ in range(2))
-        n = 1000 * STEPS
-        self.calls: dict[str, Callable[[], object]] = {
-            "multiply-add": lambda: library.multiply_add(n, self.threads),
-            "matrix product": lambda: torch.mm(a, b, out=product),
-            "copy": lambda: target.copy_(source_array),
-        }
-        self.work = {
-            "multiply-add": 2.0 * n * CHAINS * library.lanes() * self.threads,
-            "matrix product": 2.0 * MATRIX**3,
-            "copy": 2.0 * COPIED,
-        }
-
-    def rates(self, timings: dict[str, Timing]) -> dict[str, float]:
-        """Per second: flops of the first two, bytes read and written of the last."""
-        return {name: work / timings[name].median for name, work in self.work.items()}
-
-
 @dataclass(frozen=True)
 class Case:
     """A package's kernel on crystals: its counts, and its evaluation with a ready list."""
@@ -248,13 +199,27 @@ def table(cases: list[Case], timings: dict[str, Timing], rates: dict[str, float]
     return "\n".join([*lines, *(f"| {label} | {' | '.join(values)} |" for label, values in rows.items())])
 
 
+def counts_table() -> str:
+    """Markdown: counts of the models that docs/performance.md speaks of, tables and networks."""
+    heads = ("l_max", "radial weights", "networks instead", "convolutions", "linear maps of an atom")
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for l_max, layers in ((1, 2), (2, 3), (3, 3)):
+        config = NequIPConfig(
+            cutoff=5.0, type_names=("Si",), mean_neighbors=28.0, num_layers=layers, l_max=l_max, **DOCUMENTED
+        )
+        tables, networks = (counted(plan_of(NequIP(config), pieces)) for pieces in (256, None))
+        values = (tables.radial, networks.radial, tables.convolution, tables.nodes)
+        lines.append(f"| {l_max} | {' | '.join(f'{value / 1e3:.1f}' for value in values)} |")
+    return "\n".join(lines)
+
+
 def _channels(plan: ModelPlan) -> str:
     return "/".join(str(max(counts)) for counts in plan.layers[-1].convolution.x.parts.values())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("packages", nargs="+", type=Path)
+    parser.add_argument("packages", nargs="*", type=Path, help="none: only counts, of the models in the manual")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--pieces", type=int, default=256, help="of the radial tables; 0: the networks themselves")
@@ -262,6 +227,9 @@ def main() -> None:
     parser.add_argument("--atoms", type=int, default=64)
     parser.add_argument("--out", type=Path, help="append the table to this Markdown file")
     arguments = parser.parse_args()
+    if not arguments.packages:
+        print(f"kflop of an edge, and of an atom\n\n{counts_table()}")
+        return
     torch.set_num_threads(arguments.threads)
     cases = [case_of(path, arguments.pieces or None, arguments.systems, arguments.atoms) for path in arguments.packages]
     dtypes = {case.plan.dtype for case in cases}

@@ -88,3 +88,7 @@ def test_tables_cost_less_than_networks(limit: dict[str, Any]) -> None:
     assert exact.radial > 10 * tabulated.radial
     assert (exact.convolution, exact.nodes) == (tabulated.convolution, tabulated.nodes)
     assert exact.flops(10) == 10 * (exact.radial + exact.convolution) + exact.nodes
+
+
+def test_the_manual_has_the_counts(limit: dict[str, Any]) -> None:
+    assert limit["counts_table"]() in (FOLDER.parent / "docs" / "performance.md").read_text()
