@@ -55,6 +55,15 @@ def test_batches_double_to_the_largest_and_every_evaluation_is_of_its_atoms(
     assert all(batch.list.median > 0 for series in found.series for batch in series.batches)
 
 
+def test_progress_goes_from_nothing_to_nearly_all(argon: LennardJones) -> None:
+    told: list[tuple[float, str]] = []
+    quick(argon, rounds=2, progress=lambda share, line: told.append((share, line)))
+    shares = [share for share, _ in told]
+    assert shares == pytest.approx([k / len(told) for k in range(len(told))])
+    assert "8 atoms, first call" in told[0][1]
+    assert "FIRE, round 2 of 2" in told[-1][1]
+
+
 def test_given_structures_are_taken_and_repeated(argon: LennardJones) -> None:
     mixed = [bulk("Ar", "fcc", a=5.3, cubic=True), bulk("Ar", "fcc", a=5.3)]
     (series,) = quick(argon, mixed, max_atoms=11).series

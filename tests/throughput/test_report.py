@@ -9,7 +9,7 @@ import pytest
 from shoal.throughput import Batch, Series, Step, Throughput, best_batch
 from shoal.throughput.parts import PARTS
 from shoal.throughput.steps import split
-from shoal.throughput.timing import Timing, threads
+from shoal.throughput.timing import Timing, rounds_within, threads
 
 
 def batch(n_atoms: int, seconds: float, memory: int | None = None) -> Batch:
@@ -80,6 +80,11 @@ def test_all_of_it_is_json() -> None:
     assert row["batches"][0]["total"]["median"] == pytest.approx(0.004)
     assert of_step["shares"] == {"list": 0.25, "model": 0.75}
     assert "best batch 2 systems, 16 atoms: 250.00 us/atom, 4,000 atoms/s" in found.summary()[0]
+
+
+def test_rounds_end_with_their_number_or_their_time() -> None:
+    assert list(rounds_within(3, 60.0)) == [1, 2, 3]
+    assert list(rounds_within(3, -1.0)) == [1]
 
 
 def test_threads_are_given_back(two_threads: None) -> None:

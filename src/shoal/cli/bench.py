@@ -131,13 +131,13 @@ def _plot(found: Throughput, path: Path) -> None:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[str], object]]:
-    """What is being timed, on the error stream of a terminal; it leaves nothing behind."""
+def _progress() -> Iterator[Callable[[float, str], object]]:
+    """How much is done and what is being timed, on the error stream of a terminal; it leaves nothing behind."""
     from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
     console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (BarColumn(), TaskProgressColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("")
-        yield lambda line: bar.update(task, description=line)
+        task = bar.add_task("", total=1.0)
+        yield lambda share, line: bar.update(task, completed=share, description=line)

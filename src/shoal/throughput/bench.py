@@ -23,9 +23,9 @@ from shoal.throughput import timing
 from shoal.throughput.memory import PeakMemory
 from shoal.throughput.model_facts import model_facts
 from shoal.throughput.report import Batch, Series, Step, Throughput
-from shoal.throughput.steps import measure_steps
+from shoal.throughput.steps import METHODS, measure_steps
 from shoal.throughput.structures import Crystals, Given, batches
-from shoal.throughput.timing import Timing, alternate, repeats
+from shoal.throughput.timing import Timing, alternate, repeats, rounds_within
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -40,7 +40,7 @@ ENOUGH = 60.0
 """s after which no further round begins."""
 PACKAGES = ("shoal", "torch", "numpy", "ase", "vesin")
 
-Tell = Callable[[str], object]
+Progress = Callable[[float, str], object]
 
 
 def bench(
@@ -55,7 +55,7 @@ def bench(
     compile: bool = True,
     device: torch.device | str | None = None,
     chemical_species_to_atom_type_map: object = None,
-    progress: Tell | None = None,
+    progress: Progress | None = None,
 ) -> Throughput:
     """Time a model: evaluations (neighbour list and energy, forces and stress) of batches of 1, 2, 4 ... systems with
     at most `max_atoms` atoms, and `n_steps` of NVE dynamics and of a FIRE relaxation at the best batch.
@@ -64,28 +64,43 @@ def bench(
     Potential. `structures`: the batches repeat them; without any they are rattled crystals of the model's first
     species with `atoms` atoms each. `threads` of torch, by default as they are. Batches take turns, `rounds` times;
     no round begins after a minute. `compile`: steps are compiled, as those of long runs are, which takes a minute once.
-    `progress` is called with a line on what is done.
+    `progress` is called with the share of the work that is done, and a line on what comes.
 
     Raises InputError for what is no model or takes one structure at a time, and for counts below one; ModelFileError.
     """
     for name, value in {"threads": threads, "max_atoms": max_atoms, "n_steps": n_steps, "rounds": rounds}.items():
         if value is not None and value < 1:
             raise InputError(f"{name} must be at least 1, got {value}")
-    tell = progress or (lambda line: None)
-    calculator, subject = _opened(model, device, chemical_species_to_atom_type_map)
-    kinds: list[Crystals | Given]
-    kinds = [Given(structures)] if len(structures) else [Crystals(subject, n) for n in atoms]
-    if not kinds:
+    if not (len(atoms) or len(structures)):
         raise InputError("atoms must name at least one number of atoms")
+    calculator, subject = _opened(model, device, chemical_species_to_atom_type_map)
     with timing.threads(threads) as n_threads:
-        series = tuple(_series(kinds, calculator, max_atoms, rounds, tell))
+        kinds: list[Crystals | Given]
+        kinds = [Given(structures)] if len(structures) else [Crystals(subject, n) for n in atoms]
+        sides = [[_Side(batch, calculator) for batch in batches(kind, max_atoms)] for kind in kinds]
+        sides[0][0].seconds()
+        tell = _Told(progress, (1 + rounds) * (sum(map(len, sides)) + len(METHODS)))
+        measured = _measured(sides, PeakMemory(calculator.device), rounds, tell)
+        series = tuple(Series(kind.name, found) for kind, found in zip(kinds, measured, strict=True))
         best = kinds[-1](series[-1].best.n_systems)
         steps = measure_steps(best, calculator, n_steps, rounds, ENOUGH, compile, tell)
         renewal = _renewal(best, calculator, rounds)
         where = machine()
-    evaluation = _evaluation(series[-1].best)
+    evaluation, done = _evaluation(series[-1].best), len(series[-1].best.rounds)
     facts = model_facts(model, calculator.potential)
-    return Throughput(facts, where, versions(PACKAGES), n_threads, rounds, series, (evaluation, *steps), renewal)
+    return Throughput(facts, where, versions(PACKAGES), n_threads, done, series, (evaluation, *steps), renewal)
+
+
+class _Told:
+    """Counts the lines about what is done, of `total`."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self.progress, self.total, self.n = progress, total, 0
+
+    def __call__(self, line: str) -> None:
+        if self.progress is not None:
+            self.progress(self.n / self.total, line)
+        self.n += 1
 
 
 def _opened(model: Any, device: Any, species: object) -> tuple[BatchCalculator, PotentialSubject]:
@@ -102,26 +117,19 @@ def _opened(model: Any, device: Any, species: object) -> tuple[BatchCalculator, 
         return BatchCalculator(subject.potential, chemical_species_to_atom_type_map=species), subject
 
 
-def _series(
-    kinds: Sequence[Crystals | Given], calculator: BatchCalculator, max_atoms: int, rounds: int, tell: Tell
-) -> list[Series]:
+def _measured(
+    sides: Sequence[Sequence[_Side]], memory: PeakMemory, rounds: int, tell: Callable[[str], object]
+) -> list[tuple[Batch, ...]]:
     """All batches of all kinds, in turns."""
-    sides = [[_Side(batch, calculator) for batch in batches(kind, max_atoms)] for kind in kinds]
     everyone = [side for of_kind in sides for side in of_kind]
-    everyone[0].seconds()
-    memory = PeakMemory(calculator.device)
     for side in sorted(everyone, key=lambda side: side.n_atoms):
         tell(f"{side.n_systems} systems, {side.n_atoms} atoms, first call")
         side.memory = memory.of(side.seconds)
-    start = time.perf_counter()
-    for turn in range(rounds):
-        if turn and time.perf_counter() - start > ENOUGH:
-            break
+    for number in rounds_within(rounds, ENOUGH):
         for side in everyone:
-            tell(f"{side.n_systems} systems, {side.n_atoms} atoms, round {turn + 1} of {rounds}")
+            tell(f"{side.n_systems} systems, {side.n_atoms} atoms, round {number} of {rounds}")
             side.visit()
-    found = [tuple(side.measured() for side in of_kind) for of_kind in sides]
-    return [Series(kind.name, measured) for kind, measured in zip(kinds, found, strict=True)]
+    return [tuple(side.measured() for side in of_kind) for of_kind in sides]
 
 
 class _Side:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,10 +14,12 @@ from shoal.relaxation import FIRE
 from shoal.throughput.parts import timed_parts
 from shoal.throughput.report import Step
 from shoal.throughput.structures import rattled
+from shoal.throughput.timing import rounds_within
 
 if TYPE_CHECKING:
     from ase import Atoms
 
+METHODS = ("NVE", "FIRE")
 TEMPERATURE, TIMESTEP = 300.0, 1.0  # K, fs
 NEVER = 1e-12
 """eV/A: a relaxation to this force goes on."""
@@ -53,7 +54,7 @@ def runs(structures: Sequence[Atoms], calculator: BatchCalculator, n_steps: int)
     def relaxation(**options: Any) -> RunResults:
         return relax(structures, calculator, FIRE(), fmax=NEVER, max_steps=n_steps, **common, **options)
 
-    return {"NVE": dynamics, "FIRE": relaxation}
+    return dict(zip(METHODS, (dynamics, relaxation), strict=True))
 
 
 def visit(run: Run, calculator: BatchCalculator, n_steps: int, compile: bool) -> Visit:
@@ -109,12 +110,9 @@ def measure_steps(
     for name, run in sides.items():
         tell(f"{name}, first steps" + (", compiled once" if compile else ""))
         visit(run, calculator, n_steps, compile)
-    start = time.perf_counter()
-    for turn in range(rounds):
-        if turn and time.perf_counter() - start > enough:
-            break
+    for number in rounds_within(rounds, enough):
         for name, run in sides.items():
-            tell(f"{n_steps} steps of {name}, round {turn + 1} of {rounds}")
+            tell(f"{n_steps} steps of {name}, round {number} of {rounds}")
             visits[name].append(visit(run, calculator, n_steps, compile))
     return [_step(name, found, n_steps) for name, found in visits.items() if all(any(v.parts.values()) for v in found)]
 

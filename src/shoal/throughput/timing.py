@@ -63,6 +63,15 @@ def repeats(call: Callable[[], object], min_seconds: float) -> int:
     return max(1, round(min_seconds / max(time.perf_counter() - start, 1e-7)))
 
 
+def rounds_within(rounds: int, seconds: float) -> Iterator[int]:
+    """Numbers of rounds from 1 on: at most `rounds`, and after the first none that begins later than `seconds`."""
+    start = time.perf_counter()
+    for number in range(1, rounds + 1):
+        if number > 1 and time.perf_counter() - start > seconds:
+            return
+        yield number
+
+
 @contextmanager
 def threads(n: int | None) -> Iterator[int]:
     """So many threads of torch while this is open, as they are for None; tells how many."""
