@@ -36,6 +36,17 @@ def test_structures_of_a_file(shoal_cli: Cli, silicon_package: Path, tmp_path: P
     assert "1 given structures: best batch" in result.stdout
 
 
+def test_progress_goes_to_the_error_stream_of_a_terminal(
+    shoal_cli: Cli, monkeypatch: pytest.MonkeyPatch, silicon_package: Path
+) -> None:
+    assert "\u2501" not in shoal_cli("bench", silicon_package, *QUICK).stderr
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    result = shoal_cli("bench", silicon_package, *QUICK)
+    assert "\u2501" in result.stderr
+    assert "steps of FIRE, round 1 of 1" in result.stderr
+    assert "steps of FIRE, round" not in result.stdout
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
