@@ -47,9 +47,3 @@ def test_presets_as_they_are(name: str) -> None:
     shared = {key: preset[key] for key in preset if key not in ("num_layers", "l_max", "num_features")}
     text = " ".join((DOCS / "models.md").read_text().split())
     assert all(f"`{key}: {str(value).lower()}`" in text for key, value in shared.items())
-
-
-def test_every_flag_of_bench() -> None:
-    (line,) = (line for line in (DOCS / "cli.md").read_text().splitlines() if line.startswith("| `shoal bench "))
-    flags = {f"--{name.replace('_', '-')}" for name in signature(bench).parameters if name != "model"}
-    assert {flag for flag in flags if flag not in line} == set()
