@@ -87,7 +87,7 @@ class Shoal:
 
     def shares(self, n_steps: int) -> dict[str, float]:
         """Seconds of some steps, of their parts and of their call's start, and how often lists were renewed."""
-        from _shares import PARTS, timed_parts
+        from shoal.throughput.parts import PARTS, timed_parts
 
         with timed_parts() as seconds:
             total = self._timed(n_steps, seconds.clear)

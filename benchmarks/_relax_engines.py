@@ -96,7 +96,7 @@ class Shoal:
 
     def shares(self) -> dict[str, float]:
         """Seconds of a whole relaxation and of its parts; no "model" where steps are compiled."""
-        from _shares import timed_parts
+        from shoal.throughput.parts import timed_parts
 
         with timed_parts() as seconds:
             total = self.run()

@@ -1,50 +1,14 @@
-"""Timing several sides of a comparison alternately, so that a drifting machine hits all of them alike."""
+"""Timing several sides of a comparison alternately: what the package has for it, and what only benchmarks need."""
 
 from __future__ import annotations
 
 import os
 import platform
-import statistics
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable
 
-
-@dataclass(frozen=True)
-class Timing:
-    """Seconds per call of one side: median, quartiles and best over the rounds."""
-
-    median: float
-    low: float
-    high: float
-    best: float
-
-    def per(self, n: int, digits: int = 1) -> str:
-        """Microseconds per one of n things: median (quartiles)."""
-        median, low, high = (f"{1e6 / n * seconds:.{digits}f}" for seconds in (self.median, self.low, self.high))
-        return f"{median} ({low}-{high})"
-
-
-def alternate(sides: Mapping[str, Callable[[], object]], rounds: int, min_seconds: float = 0.05) -> dict[str, Timing]:
-    """Time every side once a round, round after round; a fast call is repeated within its turn."""
-    turns = {}
-    for name, call in sides.items():
-        call()
-        start = time.perf_counter()
-        call()
-        repeats = max(1, round(min_seconds / max(time.perf_counter() - start, 1e-7)))
-        turns[name] = partial(_seconds_per_call, call, repeats)
-    return in_turn(turns, rounds)
-
-
-def in_turn(sides: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, Timing]:
-    """Sides that tell themselves how many seconds one of theirs took, once a round each, round after round."""
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(rounds):
-        for name, side in sides.items():
-            seconds[name].append(side())
-    return {name: _summary(values) for name, values in seconds.items()}
+from shoal.throughput.timing import Timing as Timing
+from shoal.throughput.timing import alternate as alternate
+from shoal.throughput.timing import in_turn as in_turn
 
 
 def steps_within(seconds: float, run: Callable[[int], float], most: int = 100_000) -> int:
@@ -54,18 +18,6 @@ def steps_within(seconds: float, run: Callable[[int], float], most: int = 100_00
         n_steps = min(most, n_steps * min(8, 1 + int(seconds / 4 / max(took, 1e-6))))
         took = run(n_steps)
     return max(1, min(most, round(n_steps * seconds / took)))
-
-
-def _seconds_per_call(call: Callable[[], object], repeats: int) -> float:
-    start = time.perf_counter()
-    for _ in range(repeats):
-        call()
-    return (time.perf_counter() - start) / repeats
-
-
-def _summary(values: list[float]) -> Timing:
-    low, median, high = statistics.quantiles(values if len(values) > 1 else values * 2, n=4)
-    return Timing(median, low, high, min(values))
 
 
 def machine() -> str:

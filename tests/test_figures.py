@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shoal.figures import equation_of_state, learning_curve, parity, png, save
+from shoal.figures import equation_of_state, learning_curve, parity, png, save, throughput
 
 HISTORY = [
     {"epoch": k, "learning_rate": 0.01 / k, "train_forces_rmse": 90.0 / k, "val_forces_rmse": 100.0 / k}
@@ -21,6 +21,19 @@ def test_a_learning_curve_draws_every_epoch_of_both_parts() -> None:
     np.testing.assert_allclose(lines["training"], [[1, 90], [2, 45], [3, 30]])
     np.testing.assert_allclose(lines["validation"], [[1, 100], [2, 50], [3, 100 / 3]])
     np.testing.assert_allclose(rate.get_lines()[0].get_ydata(), [0.01, 0.005, 0.01 / 3])
+
+
+def test_throughput_draws_every_batch_and_shares_of_a_hundred() -> None:
+    times = [(8.0, 7.0, 9.0), (4.0, 3.0, 5.0), (3.9, 3.5, 4.0)]
+    steps = {"evaluation": {"list": 1.0, "model": 3.0}, "NVE": {"model": 3.0, "integrator": 2.0}}
+    curve, bars = throughput({"crystals": ([8, 16, 32], times, 1)}, steps).axes
+    line, best = curve.get_lines()
+    np.testing.assert_allclose(line.get_xydata(), [[8, 8.0], [16, 4.0], [32, 3.9]])
+    np.testing.assert_allclose(best.get_xydata(), [[16, 4.0]])
+    heights = {part.get_label(): [bar.get_height() for bar in part] for part in bars.containers}
+    np.testing.assert_allclose(heights["list"], [25, 0])
+    np.testing.assert_allclose(heights["model"], [75, 60])
+    np.testing.assert_allclose(sum(map(np.array, heights.values())), 100)
 
 
 def test_parity_draws_each_pair_and_states_the_errors_of_all() -> None:

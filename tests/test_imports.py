@@ -20,6 +20,7 @@ PACKAGE_MAP = [
     ["__main__"],
     ["cli"],
     ["demo"],
+    ["throughput"],
     ["report"],
     ["campaign", "properties"],
     ["training"],

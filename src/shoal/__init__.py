@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from shoal.state import select as select
     from shoal.state import split as split
     from shoal.status import Status as Status
+    from shoal.throughput import bench as bench
     from shoal.training import train as train
 
 __version__ = "0.1.0"
@@ -36,6 +37,7 @@ _HOMES = {
     "SimState": "state",
     "Status": "status",
     "TypeMap": "state",
+    "bench": "throughput",
     "check": "conformance",
     "compile_model": "deploy",
     "concatenate": "state",
@@ -69,6 +71,7 @@ _MODULES = (
     "state",
     "status",
     "testing",
+    "throughput",
     "training",
     "units",
 )

@@ -1,4 +1,4 @@
-"""Drawings of training and of tests: arrays in, matplotlib figures out. No global state of pyplot is touched."""
+"""Drawings of training, tests and timing: arrays in, matplotlib figures out. No global state of pyplot is touched."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ AXES = {
     "forces": ("force component", "eV/Å", "meV/Å"),
     "stress": ("stress component", "eV/Å³", "meV/Å³"),
 }
+PARTS_COLORS = ("#5b6b7b", COLORS["val"], COLORS["test"], "#7a9a3a")
 MOST_POINTS = 20_000
 
 
@@ -95,6 +96,49 @@ def equation_of_state(curves: Mapping[str, tuple[Any, Any, Callable[[Any], Any]]
     return figure
 
 
+def throughput(
+    curves: Mapping[str, tuple[Sequence[float], Sequence[Sequence[float]], int]],
+    steps: Mapping[str, Mapping[str, float]],
+) -> Figure:
+    """Time per atom over the batch, and what a step of each kind consists of.
+
+    `curves`: per kind of structures the atoms in a batch, its time (us/atom) as median, lower and upper quartile, and
+    which batch is the best. `steps`: per kind of step the time (us/atom) of its parts.
+    """
+    from matplotlib.ticker import LogFormatter
+
+    figure = _figure(9.0, 3.6)
+    left, right = figure.subplots(1, 2, width_ratios=(1.2, 1))
+    for (name, (atoms, times, best)), color in zip(curves.items(), _shades(len(curves)), strict=True):
+        median, low, high = zip(*times, strict=True)
+        left.fill_between(atoms, low, high, color=color, alpha=0.2, linewidth=0)
+        left.plot(atoms, median, "o-", color=color, markersize=4, linewidth=1.5, label=name)
+        left.plot(atoms[best], median[best], "o", color=color, fillstyle="none", markersize=10)
+    left.set(xlabel="atoms in the batch", ylabel="evaluation, µs/atom", xscale="log", yscale="log")
+    for axis in (left.xaxis, left.yaxis):
+        axis.set_major_formatter(LogFormatter())
+        axis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
+    left.legend(frameon=False, fontsize=8, title="circle: best batch", title_fontsize=8)
+    parts = list(dict.fromkeys(part for step in steps.values() for part in step))
+    whole = [sum(step.values()) for step in steps.values()]
+    below = np.zeros(len(steps))
+    names = [name.replace(", ", ",\n") for name in steps]
+    for part, color in zip(parts, PARTS_COLORS, strict=False):
+        heights = np.array([100 * step.get(part, 0.0) for step in steps.values()]) / whole
+        bars = right.bar(names, heights, bottom=below, color=color, label=part, width=0.6)
+        labels = [f"{height:.0f} %" if height >= 5 else "" for height in heights]
+        right.bar_label(bars, labels, label_type="center", fontsize=8, color="white")
+        below += heights
+    for place, microseconds in enumerate(whole):
+        right.text(place, 101, f"{microseconds:.3g} µs/atom", ha="center", va="bottom", fontsize=8)
+    right.set(ylabel="share of the time, %", ylim=(0, 112))
+    right.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    for panel in (left, right):
+        _plain(panel)
+    right.grid(False, axis="x")
+    return figure
+
+
 def png(figure: Figure, dpi: int = 150) -> bytes:
     """A figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
@@ -106,6 +150,11 @@ def save(figure: Figure, path: Path, dpi: int = 150) -> Path:
     """Write a figure as PNG and return its path."""
     path.write_bytes(png(figure, dpi))
     return path
+
+
+def _shades(n: int) -> list[str]:
+    """Colours of curves; after the fourth they come again."""
+    return [PARTS_COLORS[(k + 1) % len(PARTS_COLORS)] for k in range(n)]
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -3,11 +3,13 @@
 import re
 from collections.abc import Iterator
 from dataclasses import fields
+from inspect import signature
 from pathlib import Path
 
 import pytest
 
 from shoal.cli._run_options import MDOptions, RelaxOptions, RunOptions
+from shoal.cli.bench import bench
 from shoal.dynamics import INTEGRATORS, Ramp
 from shoal.relaxation import FILTERS, OPTIMIZERS
 from shoal.status import Status
@@ -42,4 +44,10 @@ def test_every_end_of_a_run() -> None:
 def test_every_flag(kind: type[RunOptions]) -> None:
     line = (DOCS / "cli.md").read_text()
     flags = {f"--{name.replace('_', '-')}" for name in set(kind.model_fields) - {"structures"}}
+    assert {flag for flag in flags if flag not in line} == set()
+
+
+def test_every_flag_of_bench() -> None:
+    (line,) = (line for line in (DOCS / "cli.md").read_text().splitlines() if line.startswith("| `shoal bench "))
+    flags = {f"--{name.replace('_', '-')}" for name in signature(bench).parameters if name != "model"}
     assert {flag for flag in flags if flag not in line} == set()

@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from shoal.cli._show import error_line, warning_line
+from shoal.cli.bench import bench
 from shoal.cli.check import check
 from shoal.cli.compile import compile_
 from shoal.cli.demo import demo
@@ -94,6 +95,7 @@ app.command()(evaluate)
 app.command()(relax)
 app.command()(md)
 app.command("test")(assess)
+app.command()(bench)
 app.command()(doctor)
 app.command()(demo)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence, Sized
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -41,6 +43,13 @@ def species_map(words: Sequence[str] | None) -> dict[str, str] | bool | None:
             raise InputError(f"--map gives {symbol} twice")
         mapping[symbol] = name
     return mapping
+
+
+def check_writable(option: str, path: Path) -> None:
+    """Before a verb's work, not after a minute of it. Raises InputError."""
+    folder = path.absolute().parent
+    if path.is_dir() or not folder.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
+        raise InputError(f"{option} {path}: no file can be written there")
 
 
 def error_line(message: str) -> None:

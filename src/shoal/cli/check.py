@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shoal.cli._show import DeviceOption, MapOption
-from shoal.errors import InputError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -41,12 +39,12 @@ def check(
 ) -> None:
     """Hold a model to the output contract: gradients, symmetries, batches, labels, units. Exit status 1 if it fails."""
     from shoal import __version__
-    from shoal.cli._show import as_json, show, species_map
+    from shoal.cli._show import as_json, check_writable, show, species_map
     from shoal.conformance import check as run
     from shoal.io import read
 
     if json is not None:
-        _check_writable(json)
+        check_writable("--json", json)
     with _progress_bar() as advance:
         report = run(
             model,
@@ -62,13 +60,6 @@ def check(
         json.write_text(as_json({"shoal": __version__, **report.to_dict()}) + "\n")
     if not report.passed:
         raise typer.Exit(1)
-
-
-def _check_writable(path: Path) -> None:
-    """Before the checks, not after a minute of them."""
-    folder = path.absolute().parent
-    if path.is_dir() or not folder.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
-        raise InputError(f"--json {path}: no file can be written there")
 
 
 @contextmanager

@@ -36,8 +36,7 @@ def default_structures(subject: Subject, given: Sequence[Atoms] = ()) -> dict[st
     Spacings are those at which the model's crystal has its lowest energy, from 0.9 to 2 times the sum of covalent
     radii and within the cutoff. Atoms are rattled, some lie outside their cell, and no pair lies at the cutoff.
     """
-    species = chosen_species(subject)
-    crystal = _crystal(species, _spacing(subject, species))
+    crystal = crystal_of(subject)
     generator = np.random.default_rng(20)
     makers = {
         "molecule": _molecule,
@@ -50,6 +49,12 @@ def default_structures(subject: Subject, given: Sequence[Atoms] = ()) -> dict[st
     }
     made = {name: _clear_of_cutoff(maker(crystal), subject.cutoff, generator) for name, maker in makers.items()}
     return made | _chosen(given)
+
+
+def crystal_of(subject: Subject) -> Atoms:
+    """Eight atoms of a model's first species, at the spacing where they have their lowest energy."""
+    species = chosen_species(subject)
+    return _crystal(species, _spacing(subject, species))
 
 
 def _chosen(given: Sequence[Atoms]) -> dict[str, Atoms]:

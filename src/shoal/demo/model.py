@@ -10,11 +10,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from shoal.demo.data_files import Data
 from shoal.engine import BatchCalculator
 from shoal.errors import CompileError
+from shoal.throughput.timing import threads
 
 if TYPE_CHECKING:
     from shoal.files import CompiledMetadata
@@ -66,12 +65,8 @@ def train_model(
 @contextmanager
 def one_thread() -> Iterator[None]:
     """For batches of 64 atoms a second thread gains a fifth on an idle machine and loses manifold on a busy one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with threads(1):
         yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def package_model(trained: TrainResult, out: Path) -> Path:

@@ -12,6 +12,7 @@ import numpy as np
 
 from shoal.demo.model import Model, one_thread
 from shoal.engine import evaluate
+from shoal.throughput.timing import rounds_within
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -91,12 +92,9 @@ def compare_throughput(
     (energies, forces), (loop_energies, loop_forces) = batch(), loop()
     sides: dict[str, Callable[[], Answer]] = {"batch": batch, "loop": loop}
     seconds: dict[str, list[float]] = {name: [] for name in sides}
-    began = time.perf_counter()
-    for turn in range(rounds):
-        if turn and time.perf_counter() - began > ENOUGH:
-            break
+    for number in rounds_within(rounds, ENOUGH):
         for name, call in sides.items():
-            tell(f"{len(cells)} cells of {len(cells[0])} atoms, round {turn + 1} of {rounds}, {name}")
+            tell(f"{len(cells)} cells of {len(cells[0])} atoms, round {number} of {rounds}, {name}")
             start = time.perf_counter()
             call()
             seconds[name].append(time.perf_counter() - start)

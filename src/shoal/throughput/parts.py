@@ -1,23 +1,28 @@
-"""Where a run of Shoal spends its time: the loop's own parts, timed from outside."""
+"""Where a run of Shoal spends its time: the parts of the engine's loop, timed from outside."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from shoal.engine.loop import Loop
 
-PARTS = {"list": "_settled", "model": "evaluate", "step": "_advance"}
-"""The loop's methods that renew neighbour lists, evaluate the potential (where it is not compiled), and take a step."""
+Seconds = defaultdict[str, float]
+PARTS = {"list": "_settled", "model": "evaluate", "step": "_advance", "whole": "step"}
+"""The loop's methods that renew neighbour lists, evaluate the potential (where it is not compiled), take a step once,
+and do all of that until the step stands."""
 
 
 @contextmanager
-def timed_parts() -> Iterator[Counter[str]]:
-    """Seconds in each of `PARTS` while this is open; a "step" holds its "model", which counts nowhere else."""
-    seconds: Counter[str] = Counter()
+def timed_parts() -> Iterator[Seconds]:
+    """Seconds in each of `PARTS` while this is open; a "step" holds its "model", which counts nowhere else.
+
+    One at a time in a process: the clocks are put around the methods of the class, and taken away in the end.
+    """
+    seconds: Seconds = defaultdict(float)
     open_parts: list[str] = []
     originals = {method: getattr(Loop, method) for method in PARTS.values()}
     for part, method in PARTS.items():
@@ -29,7 +34,7 @@ def timed_parts() -> Iterator[Counter[str]]:
             setattr(Loop, method, original)
 
 
-def _timed(method: Callable[..., Any], part: str, seconds: Counter[str], open_parts: list[str]) -> Callable[..., Any]:
+def _timed(method: Callable[..., Any], part: str, seconds: Seconds, open_parts: list[str]) -> Callable[..., Any]:
     def timed(*arguments: Any, **options: Any) -> Any:
         counts = part != "model" or "step" in open_parts
         open_parts.append(part)
