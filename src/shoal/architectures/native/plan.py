@@ -48,6 +48,11 @@ class ModelPlan:
     def n_types(self) -> int:
         return len(self.config.type_names)
 
+    @property
+    def by_type(self) -> bool:
+        """Whether cutoffs depend on the types of a pair."""
+        return self.config.cutoffs_by_types is not None
+
 
 def plan_of(model: NequIP, pieces: int | None) -> ModelPlan:
     """Of a model in the precision of its configuration."""
