@@ -74,6 +74,9 @@ def test_compile_passes_its_flags_on(shoal_cli: Cli, checkpoint: Path, monkeypat
 
     class Compiled:
         verified = {"energy": 1e-7}  # noqa: RUF012
+        kernel = "native"
+        custom_ops = [{"target": "avx2"}, {"target": "plain"}]  # noqa: RUF012
+        radial_table = {"pieces": 256, "force_error": 2e-6}  # noqa: RUF012
 
     seen: dict[str, object] = {}
 
@@ -83,7 +86,8 @@ def test_compile_passes_its_flags_on(shoal_cli: Cli, checkpoint: Path, monkeypat
 
     assert set(fake.__kwdefaults__ or {}) <= set(compile_model.__kwdefaults__ or {})
     monkeypatch.setattr(shoal.deploy, "compile_model", fake)
-    result = shoal_cli("compile", checkpoint, "a.shoal.pt2", "--device", "cuda", "--mode", "m", "--target", "t")
+    flags = ("--kernel", "k", "--exact", "--table-error", "1e-4")
+    result = shoal_cli("compile", checkpoint, "a.shoal.pt2", "--device", "cuda", "--mode", "m", "--target", "t", *flags)
     assert result.exit_code == 0, result.output
     assert seen == {
         "model": checkpoint,
@@ -91,8 +95,13 @@ def test_compile_passes_its_flags_on(shoal_cli: Cli, checkpoint: Path, monkeypat
         "mode": "m",
         "target": "t",
         "device": "cuda",
+        "kernel": "k",
+        "exact": True,
+        "table_error": 1e-4,
     }
     assert "energy 1.0e-07" in result.stdout
+    assert "built for avx2, plain" in result.stdout
+    assert "256 pieces, which change forces by at most 2.0e-06 eV/A" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -106,6 +115,7 @@ def test_compile_passes_its_flags_on(shoal_cli: Cli, checkpoint: Path, monkeypat
     ],
 )
 def test_compile_refuses_by_name(shoal_cli: Cli, checkpoint: Path, arguments: list[str], message: str) -> None:
+    flags = ("--kernel", "k", "--exact", "--table-error", "1e-4")
     result = shoal_cli("compile", checkpoint, *arguments)
     assert result.exit_code == 1
     assert message in result.stderr

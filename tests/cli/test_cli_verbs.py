@@ -43,7 +43,7 @@ VERBS = {
     "train": ["--resume", "CONFIG", "[KEY=VALUE]..."],
     "package": ["--averaged", "--no-averaged", "CKPT", "OUT"],
     "import-nequip": ["--map", "--trust", "MODEL", "OUT"],
-    "compile": ["--device", "--mode", "--target", "MODEL", "OUT"],
+    "compile": ["--device", "--exact", "--kernel", "--mode", "--table-error", "--tables", "--target", "MODEL", "OUT"],
     "check": ["--device", "--fast", "--json", "--map", "--strict", "--structures", "MODEL"],
     "info": ["--json", "FILE"],
     "evaluate": [
