@@ -115,7 +115,6 @@ def test_compile_passes_its_flags_on(shoal_cli: Cli, checkpoint: Path, monkeypat
     ],
 )
 def test_compile_refuses_by_name(shoal_cli: Cli, checkpoint: Path, arguments: list[str], message: str) -> None:
-    flags = ("--kernel", "k", "--exact", "--table-error", "1e-4")
     result = shoal_cli("compile", checkpoint, *arguments)
     assert result.exit_code == 1
     assert message in result.stderr
