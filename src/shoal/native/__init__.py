@@ -9,6 +9,7 @@ from shoal.native.build import shipped as shipped
 from shoal.native.pointers import function as function
 from shoal.native.pointers import pointer as pointer
 from shoal.native.pointers import pointers as pointers
+from shoal.native.pointers import threads_for as threads_for
 from shoal.native.targets import TARGETS as TARGETS
 from shoal.native.targets import Target as Target
 from shoal.native.targets import machine_targets as machine_targets

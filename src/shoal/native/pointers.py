@@ -34,3 +34,8 @@ def function(library: ctypes.CDLL, name: str, arguments: str, result: str | None
 def pointers(values: Sequence[Any]) -> list[Any]:
     """Tensors and None as pointers, anything else as it is."""
     return [pointer(v) if v is None or isinstance(v, torch.Tensor) else v for v in values]
+
+
+def threads_for(n_atoms: int, of_a_thread: int) -> int:
+    """Threads worth waking: torch's number, but each with so many atoms; waking one takes tens of microseconds."""
+    return max(1, min(torch.get_num_threads(), n_atoms // of_a_thread))

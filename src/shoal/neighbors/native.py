@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import torch
 
 from shoal.errors import CompileError, InputError
-from shoal.native import function, kernel
+from shoal.native import function, kernel, threads_for
 from shoal.neighbors.pairs import Geometry, Pairs
 
+ATOMS_OF_A_THREAD = 64
 FAILURES = {
     1: "an atom lies more than 1e9 cells outside its cell",
     2: "its cell is so small or flat that more than 2e9 images of atoms are within the cutoff",
@@ -51,7 +52,7 @@ def native_pairs(geometry: Geometry, cutoff: float) -> Pairs:
     The list of a system depends on nothing but that system. Raises CompileError where there is no C++ compiler, and
     InputError for an atom 1e9 cells away from its cell, a cell with 2e9 images within the cutoff, and too many pairs.
     """
-    call, threads = _functions(), torch.get_num_threads()
+    call, threads = _functions(), threads_for(geometry.n_atoms, ATOMS_OF_A_THREAD)
     offsets = torch.empty(geometry.n_atoms + 1, dtype=torch.int64)
     failure = torch.zeros(2, dtype=torch.int64)
     inputs = [values.contiguous() for values in (geometry.offsets, geometry.positions, geometry.cell, geometry.pbc)]
@@ -68,7 +69,8 @@ def native_within(
     pairs: Pairs, positions: torch.Tensor, cell: torch.Tensor, system_index: torch.Tensor, cutoff: float
 ) -> Pairs:
     """The pairs that are within `cutoff` at positions (N, 3) and cells (S, 3, 3) float64; reverse if it was known."""
-    call, threads, n_atoms = _functions(), torch.get_num_threads(), positions.shape[0]
+    call, n_atoms = _functions(), positions.shape[0]
+    threads = threads_for(n_atoms, ATOMS_OF_A_THREAD)
     assert pairs.offsets is not None
     offsets = torch.empty_like(pairs.offsets)
     places = torch.empty(len(pairs.shifts), dtype=torch.int64)

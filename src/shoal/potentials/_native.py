@@ -68,7 +68,8 @@ def checked(inputs: Mapping[str, torch.Tensor], forms: Forms, device: torch.devi
                 f"{name} must be {dtype} of {n_dimensions} dimensions on {device}, got {value.dtype} of "
                 f"{value.dim()} on {value.device}; call the model through a BatchCalculator, which converts"
             )
-        values.append(value.detach().contiguous())
+        value = value.detach() if value.requires_grad else value
+        values.append(value if value.is_contiguous() else value.contiguous())
     return values
 
 

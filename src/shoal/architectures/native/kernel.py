@@ -9,6 +9,9 @@ import torch
 from shoal.architectures.native.source import INTERFACE
 from shoal.errors import InputError, ModelFileError
 
+WEIGHTS_OF_A_THREAD = 60_000
+"""Radial weights, some tens of microseconds of work: what waking a thread takes."""
+
 Outputs = dict[str, torch.Tensor]
 
 _COUNTS = ("n_atoms", "n_systems", "n_edges", "threads", "gradients")
@@ -37,6 +40,7 @@ class Kernel:
         if not hasattr(library, "interface") or library.interface() != INTERFACE:
             raise ModelFileError("its kernel was made by another version of Shoal; compile the model again")
         self.n_types: int = library.types()
+        self._weights_of_an_edge: int = library.weights_of_an_edge()
         self._evaluate = library.evaluate
         self._evaluate.restype = ctypes.c_int64
         self._idle: list[torch.Tensor] = []
@@ -61,7 +65,8 @@ class Kernel:
         cutoff are skipped. Without `gradients` energies only.
         """
         n_atoms, n_systems = positions.shape[0], cell.shape[0]
-        threads = max(1, min(torch.get_num_threads(), (n_atoms + 3) // 4))
+        worth_waking = neighbor.shape[0] * self._weights_of_an_edge // WEIGHTS_OF_A_THREAD
+        threads = max(1, min(torch.get_num_threads(), worth_waking))
         out = torch.empty(4 * n_atoms + 19 * n_systems, dtype=torch.float64)
         atomic, forces, energy, virial, stress = out.split([n_atoms, 3 * n_atoms, n_systems, *[9 * n_systems] * 2])
         tensors = (positions, cell, offsets, neighbor, shifts, types, system_index, energy_weights, self.weights)

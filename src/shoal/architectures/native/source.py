@@ -14,7 +14,7 @@ from shoal.architectures.native.sweeps import backward, forward
 from shoal.native import shipped
 from shoal.nn.convolution.native.emit import emit_convolution, emit_harmonics
 
-INTERFACE = 1
+INTERFACE = 2
 """To be raised when what passes between Python and a kernel changes: `Call` and the exported functions."""
 BLOCK = 6
 """Atoms of a block: rows of a matrix product that share the loads of its matrix."""
@@ -60,6 +60,7 @@ static int64_t needed_bytes(const Call& c, int most) {{
 
 EXPORT int64_t interface() {{ return {INTERFACE}; }}
 EXPORT int64_t types() {{ return TYPES; }}
+EXPORT int64_t weights_of_an_edge() {{ return {sum(layer.convolution.n_weights for layer in plan.layers)}; }}
 
 // 0, what out_of_range says, or less the bytes of the workspace it needs
 EXPORT int64_t evaluate(const Call* call) {{
