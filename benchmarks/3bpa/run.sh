@@ -16,9 +16,8 @@ export OMP_NUM_THREADS=1
 for SEED in ${SEEDS:-0 1 2}; do
     export SEED FOLDER=$out/seed$SEED
     "$root/.venv/bin/python" "$here/prepare.py" "$data" "$FOLDER" --seed "$SEED"
-    for element in C H N O; do
-        export "E_$element=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]])' "$FOLDER/shifts.json" "$element")"
-    done
+    SHIFTS=$(tr -d '"' < "$FOLDER/shifts.json")
+    export SHIFTS
     if [ ! -f "$FOLDER/shoal/finished" ]; then
         cd "$FOLDER"
         "$root/.venv/bin/shoal" train "$here/shoal.yaml" output="$FOLDER/shoal" overwrite=true \

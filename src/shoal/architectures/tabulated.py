@@ -61,8 +61,12 @@ class TabulatedRadial(nn.Module):
     def forward(self, coefficients: Tensor) -> Tensor:
         """(E, W) from coefficients (E, 5)."""
         network, basis = self._parts
-        values = network(basis.at_knots().to(coefficients.dtype))
-        slopes = self.slopes @ values
+        *matrices, last = [weight * gain for weight, gain in zip(network.weights, network.gains, strict=True)]
+        hidden = basis.at_knots().to(coefficients.dtype)
+        for matrix in matrices:
+            hidden = hidden @ matrix if network.activation is None else network.activation(hidden @ matrix)
+        # slopes are taken before the last matrix, the widest: there is no bias, so that the order does not matter
+        values, slopes = (torch.cat([hidden, self.slopes @ hidden]) @ last).chunk(2)
         ends = torch.stack([values[:-1], slopes[:-1], values[1:], slopes[1:]], dim=1)
         piece = coefficients[:, 0].to(torch.int64).clamp(0, len(ends) - 1)  # also of distances that are no numbers
         return self._interpolate(ends, coefficients[:, 1:], piece)

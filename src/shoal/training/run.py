@@ -211,6 +211,7 @@ def _write_config(config: TrainConfig, output: Path) -> None:
 def _fit(session: Session, output: Path, device: str, progress: bool | Report) -> str:
     from shoal.training.module import TrainingModule
 
+    session.take_form(torch.device(device))
     if session.clock.epoch >= session.config.training.max_epochs:
         session.start()
         return "max_epochs"

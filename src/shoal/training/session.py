@@ -85,33 +85,39 @@ class Session:
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
 
-    def compile(self, device: torch.device) -> None:
-        """Bring the model into the form it is trained in, and compile what each step computes.
+    def take_form(self, device: torch.device) -> None:
+        """Bring the model into the form it is trained in, by the settings, a resumed run, or what is worth it.
 
-        As the settings or the run that is resumed say, or if it is worth it. Where it fails the steps go another way,
-        with a ShoalWarning that says why.
+        Where there are no native kernels it is the reference, with a ShoalWarning that says why.
         """
-        settings, worth = self.config.training, self._worth_compiling(device)
-        compiled = self._settled(settings.compile, "compiled", worth)
-        native = worth or (compiled and device.type == "cpu")
+        settings, native = self.config.training, device.type == "cpu" and self._compiles(device)
+        native = native or self._worth_compiling(device)
         convolution = self._settled(settings.convolution, "convolution", "native" if native else "reference")
-        architecture = str(self.facts["architecture"])
-        form = Form(convolution, settings.radial_table)
+        architecture, self.form = str(self.facts["architecture"]), Form(convolution, settings.radial_table)
         try:
-            model = form.of(self.model, architecture, device)
+            self.model = self.form.of(self.model, architecture, device)
         except CompileError as error:
             _warn("convolutions are not native, training goes on with the reference", error)
-            form = replace(form, convolution="reference")
-            model = form.of(self.model, architecture, device)
-        self.model, self.form, self.predict = model, form, partial(predict, model)
-        if not compiled:
+            self.form = replace(self.form, convolution="reference")
+            self.model = self.form.of(self.model, architecture, device)
+        self.predict = partial(predict, self.model)
+
+    def compile(self, device: torch.device) -> None:
+        """Compile what each step computes, if the settings or the run that is resumed say so, or if it is worth it.
+
+        Where that fails the steps stay as they are, with a ShoalWarning that says why.
+        """
+        if not self._compiles(device):
             return
         try:
-            self.predict = CompiledPredict(self.model, architecture, device, form)
+            self.predict = CompiledPredict(self.model, str(self.facts["architecture"]), device, self.form)
         except Exception as error:
             _warn("the training step was not compiled, training goes on without", error)
         else:
             self.compiled = True
+
+    def _compiles(self, device: torch.device) -> bool:
+        return bool(self._settled(self.config.training.compile, "compiled", self._worth_compiling(device)))
 
     def _settled(self, wanted: Any, key: str, worth: Any) -> Any:
         """A setting; where it is auto, what the run that is resumed had, or else what is worth it."""
