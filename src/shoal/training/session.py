@@ -90,8 +90,9 @@ class Session:
 
         Where there are no native kernels it is the reference, with a ShoalWarning that says why.
         """
-        settings, native = self.config.training, device.type == "cpu" and self._compiles(device)
-        native = native or self._worth_compiling(device)
+        settings = self.config.training
+        # within a compiled step Inductor's own convolution is as fast at l_max 1, and the one that is tested throughout
+        native = self._worth_compiling(device) and not self._compiles(device)
         convolution = self._settled(settings.convolution, "convolution", "native" if native else "reference")
         architecture, self.form = str(self.facts["architecture"]), Form(convolution, settings.radial_table)
         try:
