@@ -85,8 +85,8 @@ def test_factors_and_substeps_leave_the_motion_what_it_is(factors: int) -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"chain_length": 0}, "at least one thermostat"),
-        ({"n_substeps": 0}, "at least one thermostat"),
+        ({"chain_length": 0}, "chain_length must be a whole number of at least 1"),
+        ({"n_substeps": 0}, "n_substeps must be a whole number of at least 1"),
         ({"suzuki_yoshida": 4}, "one of [1, 3, 5, 7]"),
         ({"tau": 0.0}, "tau must be positive"),
         ({"temperature": 0.0}, "above 0 K"),

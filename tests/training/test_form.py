@@ -92,8 +92,18 @@ def test_a_native_step_is_the_references(argon: Argon, name: str, dtype: str, to
         close(a, b, tol)
 
 
+NOT_RIGHT_YET = pytest.mark.xfail(strict=True, reason="wrong in the weights, so runs refuse it; see docs/status.md")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("form", [Form("native"), Form("native", 64), Form("reference", 64)])
+@pytest.mark.parametrize(
+    "form",
+    [
+        pytest.param(Form("native"), marks=NOT_RIGHT_YET),
+        pytest.param(Form("native", 64), marks=NOT_RIGHT_YET),
+        Form("reference", 64),
+    ],
+)
 def test_a_compiled_step_is_the_eager_one(argon: Argon, form: Form) -> None:
     model, batch = model_of("everything"), batch_of(argon)
     plain = Form("reference", form.radial_table).of(model, "nequip", CPU)

@@ -70,8 +70,8 @@ class CompiledStep(Generic[State]):
     earlier run. Raises CompileError for a mover that does not evaluate once a step.
     """
 
-    def __init__(self, mover: Mover[State], terms: PairTerms | None, limits: Limits) -> None:
-        self.mover, self.terms, self.limits = mover, terms, limits
+    def __init__(self, mover: Mover[State], terms: PairTerms | None, limits: Limits, threads: int) -> None:
+        self.mover, self.terms, self.limits, self.threads = mover, terms, limits, threads
         self._graph: Graph | None = None
 
     def __call__(
@@ -120,10 +120,11 @@ class CompiledStep(Generic[State]):
         rows: list[Rows] = [frame, systems] if goal is None else [frame, systems, goal]
         dims = [*chain.from_iterable(map(dims_of, rows)), ("system",), *REFERENCE]
         if self.terms is not None:
-            graph = compiled_graph(whole, leaves, [*dims, *PAIRS])
+            graph = compiled_graph(whole, leaves, [*dims, *PAIRS], self.threads)
             return lambda values, evaluate: graph(values)
         given = [frame.energy, frame.forces, frame.cell]
-        before, after = compiled_halves(halves, [*leaves, *given], [*dims, *GIVEN], ASKED, len(GIVEN))
+        dims = [*dims, *GIVEN]
+        before, after = compiled_halves(halves, [*leaves, *given], dims, ASKED, len(GIVEN), self.threads)
 
         def step(values: list[torch.Tensor], evaluate: Evaluate) -> list[torch.Tensor]:
             positions, cell, *kept = before(values)

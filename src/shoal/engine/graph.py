@@ -29,17 +29,18 @@ def dims_of(rows: Rows) -> list[Dims]:
     ]
 
 
-def compiled_graph(function: Function, like: Sequence[torch.Tensor], dims: Sequence[Dims]) -> Function:
+def compiled_graph(function: Function, like: Sequence[torch.Tensor], dims: Sequence[Dims], threads: int) -> Function:
     """`function` of a list of tensors, compiled for tensors as those in `like` but with any number of rows.
 
     The function must not look at values. It is traced once, with stand-ins of the sizes above, and handed to Inductor
-    without torch.compile's own tracing, whose graphs hold for sizes above 1 only. Raises what the compiler raises.
+    without torch.compile's own tracing, whose graphs hold for sizes above 1 only. On a CPU it takes so many threads.
+    Raises what the compiler raises.
     """
-    return _compiled(_traced(function, like, dims))
+    return _compiled(_traced(function, like, dims), threads)
 
 
 def compiled_halves(
-    function: Function, like: Sequence[torch.Tensor], dims: Sequence[Dims], n_asked: int, n_given: int
+    function: Function, like: Sequence[torch.Tensor], dims: Sequence[Dims], n_asked: int, n_given: int, threads: int
 ) -> tuple[Function, Function]:
     """The same for a function that stops on its way to ask for something: two graphs, before and after.
 
@@ -48,7 +49,7 @@ def compiled_halves(
     takes all inputs and what is kept to the remaining outputs.
     """
     before, after = _halves(_traced(function, like, dims), n_asked, n_given)
-    return _compiled(before), _compiled(after)
+    return _compiled(before, threads), _compiled(after, threads)
 
 
 def _traced(function: Function, like: Sequence[torch.Tensor], dims: Sequence[Dims]) -> fx.GraphModule:
@@ -61,7 +62,7 @@ def _traced(function: Function, like: Sequence[torch.Tensor], dims: Sequence[Dim
             return make_fx(lambda *values: function(list(values)), _allow_non_fake_inputs=True)(*symbolic)
 
 
-def _compiled(graph: fx.GraphModule) -> Function:
+def _compiled(graph: fx.GraphModule, threads: int) -> Function:
     """Compiled; inputs that come out as they went in are not among the outputs of the compiled graph."""
     from torch._inductor import standalone_compile
 
@@ -75,7 +76,7 @@ def _compiled(graph: fx.GraphModule) -> Function:
     with inductor_cache(), warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         # `run` sees to it that strides are those traced, so that this need not be asserted at every call
-        options = {"config_patches": {"size_asserts": False}}
+        options = {"config_patches": {"size_asserts": False, "cpp.threads": threads}}
         examples = [node.meta["val"] for node in inputs]
         compiled = standalone_compile(graph, examples, dynamic_shapes="from_graph", options=options)
 

@@ -17,6 +17,7 @@ from shoal.engine.loop import Loop
 from shoal.engine.step import Limits, Mover, State
 from shoal.errors import CompileError, InputError, ShoalWarning
 from shoal.motion import Evaluation
+from shoal.native import threads_for
 from shoal.potentials import Potential
 
 Compile = Literal["auto", True, False]
@@ -29,6 +30,9 @@ EAGER_ATOM = 2e-6
 EAGER_PAIR = 1e-7
 """What an eager step takes more than a compiled one, about: for each second of compiling, since both grow with the
 number of operations, and seconds for each atom and, if the potential is compiled too, for each edge of its list."""
+
+ATOMS_OF_A_THREAD = 512
+"""What a mover does with so many atoms is worth a thread: waking one takes some ten microseconds for each kernel."""
 
 _OF_PAIRS: WeakKeyDictionary[Potential, dict[Hashable, CompiledStep[Any]]] = WeakKeyDictionary()
 _OF_ANY: dict[Hashable, CompiledStep[Any]] = {}
@@ -51,12 +55,14 @@ class Stepping(Generic[State]):
         self.mover, self.limits, self.n_steps, self.compile = mover, limits, n_steps, compile
         self.potential = calculator.potential
         self.terms = matrix_terms(self.potential)
-        self.compiled = False
+        self.compiled, self.threads = False, 0
 
     def __call__(self, loop: Loop[State]) -> None:
         """Let a loop step compiled, if that is wanted and possible."""
         if self.compile is False or loop.n_atoms < 2:
             return
+        if self.threads == 0:  # as the run begins: batches that shrink in its course do not compile anew
+            self.threads = threads_for(loop.n_atoms, ATOMS_OF_A_THREAD)
         step = self._known(loop)
         if step is None and (self.compile is True or self._is_worth_it(loop)):
             step = self._made(loop)
@@ -75,14 +81,14 @@ class Stepping(Generic[State]):
             return None
 
     def _key(self, loop: Loop[State]) -> Hashable:
-        where = (str(loop.calculator.device), torch.get_num_threads())
+        where = (str(loop.calculator.device), self.threads)
         # a step with pairs holds the potential's numbers: other numbers, or the same tensors changed, are another step
         tensors = () if self.terms is None else self.potential.buffers()
         numbers = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
         return self.mover.step_key, loop.goal is None, self.limits, numbers, *where
 
     def _made(self, loop: Loop[State]) -> CompiledStep[State] | None:
-        step = CompiledStep(self.mover, self.terms, self.limits)
+        step = CompiledStep(self.mover, self.terms, self.limits, self.threads)
         frame, nothing = loop.frame, torch.zeros_like(loop.active)
         try:
             at = Evaluation(frame.energy, frame.forces, frame.cell)

@@ -49,7 +49,8 @@ class FilePotential(Potential):
 
     def _checked(self, inputs: Mapping[str, torch.Tensor], forms: Forms) -> list[torch.Tensor]:
         """`checked`, and atom types of the model. Raises InputError."""
-        values = checked(inputs, forms, self._device)
+        # a tensor of its own each: code of others may change what it is given
+        values = [value.detach() for value in checked(inputs, forms, self._device)]
         lowest, highest = torch.aminmax(inputs["atom_types"])
         if int(lowest) < 0 or int(highest) >= len(self.type_names):
             raise InputError(f"atom types must lie in 0..{len(self.type_names) - 1}")

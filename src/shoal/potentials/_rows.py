@@ -11,10 +11,13 @@ from typing import Any, NamedTuple
 
 import torch
 
-from shoal.native import function, kernel, pointer, pointers
+from shoal.native import function, kernel, pointer, pointers, threads_for
 from shoal.neighbors import NeighborList
 from shoal.potentials._derivatives import stress
 from shoal.state import SimState
+
+ATOMS_OF_A_THREAD = 512
+"""What is worth waking a thread for."""
 
 
 class RowValues(NamedTuple):
@@ -77,13 +80,13 @@ class _OnRows:
         self.call, self.columns, self.arguments = call, columns, arguments
         self.rows = torch.tensor([*sizes, *(column.data_ptr() for column in columns)])
         self.where, self.fixed = pointer(self.rows), pointers(arguments)
-        n_atoms, n_systems, _ = sizes
-        self.shapes = ((n_systems,), (n_atoms, 3), (n_systems, 3, 3), (n_atoms,))
+        self.n_atoms, n_systems, _ = sizes
+        self.shapes = ((n_systems,), (self.n_atoms, 3), (n_systems, 3, 3), (self.n_atoms,))
 
     def __call__(self, positions: torch.Tensor, cell: torch.Tensor) -> RowValues:
         moved = positions.detach().contiguous(), cell.detach().contiguous()
         values = RowValues(*(torch.empty(shape, dtype=torch.float64) for shape in self.shapes))
-        self.call(self.where, *moved, *self.fixed, torch.get_num_threads(), *values)
+        self.call(self.where, *moved, *self.fixed, threads_for(self.n_atoms, ATOMS_OF_A_THREAD), *values)
         return values
 
 

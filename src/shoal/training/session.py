@@ -111,6 +111,8 @@ class Session:
         if not self._compiles(device):
             return
         try:
+            if self.form.convolution == "native":
+                raise CompileError("native convolutions within a compiled step give wrong gradients for some models")
             self.predict = CompiledPredict(self.model, str(self.facts["architecture"]), device, self.form)
         except Exception as error:
             _warn("the training step was not compiled, training goes on without", error)
