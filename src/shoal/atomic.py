@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from secrets import token_hex
 
 TEMPORARY = ".tmp-"
 """How the names of files begin that a killed process may have left unfinished."""
@@ -11,7 +12,7 @@ TEMPORARY = ".tmp-"
 
 def write_atomically(path: Path, data: bytes | memoryview) -> None:
     """Replace a file by another that is complete on disk, or leave it as it was. Raises OSError."""
-    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{token_hex(4)}-{path.name}")
     try:
         with open(temporary, "wb") as file:
             file.write(data)

@@ -94,12 +94,22 @@ def test_a_foreign_processor_is_told_what_to_do(
     torch.testing.assert_close(forces(scripted_with_kernel, state), with_kernel, rtol=0, atol=2e-5)
 
 
-def test_a_changed_library_is_not_loaded(fused_silicon: Path, tmp_path: Path) -> None:
+def test_a_library_of_another_machine_is_not_tried(
+    fused_silicon: Path, scripted_with_kernel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "riscv64")
+    with pytest.raises(ModelFileError, match="none for this processor"):
+        CompiledPotential(fused_silicon)
+    assert CompiledPotential(scripted_with_kernel)._kernel is None
+
+
+@pytest.mark.parametrize("part", [".so", "native/weights.safetensors"])
+def test_what_was_changed_is_not_loaded(part: str, fused_silicon: Path, tmp_path: Path) -> None:
     changed = tmp_path / "x.shoal.pt2"
     with zipfile.ZipFile(fused_silicon) as source, zipfile.ZipFile(changed, "w") as target:
         for name in source.namelist():
             data = source.read(name)
-            target.writestr(name, data[:-1] + bytes([data[-1] ^ 1]) if name.endswith(".so") else data)
+            target.writestr(name, data[:-1] + bytes([data[-1] ^ 1]) if name.endswith(part) else data)
     with pytest.raises(ModelFileError, match="was changed; compile the model again"):
         CompiledPotential(changed)
 

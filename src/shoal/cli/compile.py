@@ -37,7 +37,8 @@ def compile_(
         ),
     ] = None,
     table_error: Annotated[
-        float, typer.Option(help="Largest force error that tables may cause, eV/A (times the largest force above 1).")
+        float,
+        typer.Option(help="Largest error that tables may cause in a force, eV/A (a share of forces above 1 eV/A)."),
     ] = 1e-5,
 ) -> None:
     """Compile a model into one file that evaluates any number of structures, and verify it against the model."""

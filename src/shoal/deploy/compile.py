@@ -100,6 +100,8 @@ def compile_model(
         compiled = CompiledPotential(draft, device)
         allowed = 0.0 if table is None else table_error
         differences = verify(compiled, potential, structures, atom_types, allowed)
+        if files is not None and mode == "torchscript":  # what runs where the kernel does not
+            verify(CompiledPotential(draft, device, use_kernel=False), potential, structures, atom_types)
         _conform(compiled)
         metadata = metadata.model_copy(update={"verified": differences})
         _write_metadata(draft, metadata)

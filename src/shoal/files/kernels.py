@@ -7,13 +7,14 @@ import hashlib
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
 
-from shoal.errors import ModelFileError
+from shoal.errors import CompileError, ModelFileError
 from shoal.files.archive import opened_archive
-from shoal.native import load_bytes, runnable_targets
+from shoal.native import load_bytes, machine, runnable_targets
 
 FOLDER = "extra/native"
 WEIGHTS = "weights.safetensors"
@@ -31,17 +32,19 @@ class KernelFiles:
 
     def described(self) -> list[dict[str, str]]:
         """What metadata say of each library."""
-        source = hashlib.sha256(self.source.encode()).hexdigest()
-        return [
-            {"name": self.name, "target": target, "sha256": hashlib.sha256(data).hexdigest(), "source_sha256": source}
-            for target, data in self.libraries.items()
-        ]
+        shared = {"name": self.name, "machine": machine(), "source_sha256": _hash(self.source.encode())}
+        shared["weights_sha256"] = _hash(self.weights_file)
+        return [{**shared, "target": target, "sha256": _hash(data)} for target, data in self.libraries.items()]
+
+    @cached_property
+    def weights_file(self) -> bytes:
+        from safetensors.torch import save
+
+        return save({"weights": self.weights})
 
 
 def add_kernel(path: Path, kernel: KernelFiles) -> None:
     """Put a kernel into an archive that there is, or into a new one."""
-    from safetensors.torch import save
-
     prefix = "model"
     if path.exists():
         with zipfile.ZipFile(path) as archive:
@@ -49,7 +52,7 @@ def add_kernel(path: Path, kernel: KernelFiles) -> None:
     with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as archive:
         members = {
             SOURCE: kernel.source.encode(),
-            WEIGHTS: save({"weights": kernel.weights}),
+            WEIGHTS: kernel.weights_file,
             **{f"{target}.so": data for target, data in kernel.libraries.items()},
         }
         for name, data in members.items():
@@ -58,7 +61,7 @@ def add_kernel(path: Path, kernel: KernelFiles) -> None:
 
 def runnable_kernel(described: list[dict[str, str]]) -> dict[str, str] | None:
     """The best of a file's libraries that runs on this processor, None if none does."""
-    by_target = {entry["target"]: entry for entry in described}
+    by_target = {entry["target"]: entry for entry in described if entry.get("machine") == machine()}
     return next((by_target[target.name] for target in runnable_targets() if target.name in by_target), None)
 
 
@@ -74,6 +77,13 @@ def read_kernel(path: Path, entry: dict[str, str]) -> tuple[ctypes.CDLL, torch.T
             data, weights = (archive.read(f"{folder}/{name}") for name in (f"{entry['target']}.so", WEIGHTS))
         except KeyError as error:
             raise ModelFileError(f"{path}: its kernel is not there: {error}; compile the model again") from None
-    if hashlib.sha256(data).hexdigest() != entry["sha256"]:
+    if (_hash(data), _hash(weights)) != (entry["sha256"], entry.get("weights_sha256")):
         raise ModelFileError(f"{path}: its kernel for {entry['target']} was changed; compile the model again")
-    return load_bytes(data), load(weights)["weights"]
+    try:
+        return load_bytes(data), load(weights)["weights"]
+    except CompileError as error:
+        raise ModelFileError(f"{path}: its kernel does not load here: {error}; compile the model again") from error
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

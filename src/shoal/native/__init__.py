@@ -12,5 +12,6 @@ from shoal.native.pointers import pointers as pointers
 from shoal.native.pointers import threads_for as threads_for
 from shoal.native.targets import TARGETS as TARGETS
 from shoal.native.targets import Target as Target
+from shoal.native.targets import machine as machine
 from shoal.native.targets import machine_targets as machine_targets
 from shoal.native.targets import runnable_targets as runnable_targets

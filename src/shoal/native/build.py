@@ -17,7 +17,7 @@ from pathlib import Path
 from shoal.atomic import write_atomically
 from shoal.cache import cache_folder
 from shoal.errors import CompileError, MissingCompilerError, ShoalWarning
-from shoal.native.targets import Target, runnable_targets
+from shoal.native.targets import Target, machine, runnable_targets
 
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden")
 """Not -ffast-math: NaN must stay NaN."""
@@ -87,7 +87,7 @@ def _loaded(path: Path) -> ctypes.CDLL:
 
 def _built(source: str, target: Target, defines: Mapping[str, str]) -> Path:
     command = [compiler(), *FLAGS, *target.flags, *(f"-D{name}={value}" for name, value in sorted(defines.items()))]
-    key = hashlib.sha256("\0".join([*command, _version(command[0]), source]).encode()).hexdigest()[:32]
+    key = hashlib.sha256("\0".join([*command, machine(), _version(command[0]), source]).encode()).hexdigest()[:32]
     path = _folder() / f"{key}.{target.name}.so"
     if not path.exists():
         _compile(command, source, path)
@@ -105,7 +105,7 @@ def _compile(command: list[str], source: str, path: Path) -> None:
             if run.returncode == 0:
                 os.replace(draft, path)
                 return
-            if "fopenmp" not in run.stderr:
+            if "omp" not in run.stderr:
                 break
     errors = [line for line in run.stderr.splitlines() if "error" in line] or run.stderr.splitlines()
     raise CompileError(f"{command[0]} cannot compile a kernel: {errors[0] if errors else 'no message'}")

@@ -37,6 +37,11 @@ TARGETS = {
 """By name, the widest first; plain runs on any machine of the type it was built on."""
 
 
+def machine() -> str:
+    """System and type of this machine, such as linux-x86_64: libraries of one do not load on another."""
+    return f"{platform.system()}-{platform.machine()}".lower()
+
+
 def machine_targets() -> list[Target]:
     """Targets that a compiler on this type of machine can build for."""
     machine = platform.machine().lower()

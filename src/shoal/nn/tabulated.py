@@ -18,7 +18,7 @@ def spline_table(function: Callable[[Tensor], Tensor], pieces: int) -> Tensor:
     """(K + 1, 2, W) float64: values and slopes (per piece) at x = 0, 1/K, ..., 1 of a function (K + 1,) -> (K + 1, W).
 
     The slopes are those of the spline through the values that starts and ends level, as radial weights of shares of
-    the cutoff do: bases are even in x, and their envelope vanishes with three derivatives at x = 1.
+    the cutoff do: bases are even in x, and their envelope vanishes with its slope and curvature at x = 1.
     """
     x = torch.arange(pieces + 1, dtype=torch.float64) / pieces
     x[0] = LEAST_SHARE

@@ -22,35 +22,27 @@ from shoal.potentials._ghost import with_ghost, without_ghost
 from shoal.potentials._native import (
     FILE_SUPPORT,
     FilePotential,
-    Forms,
     Runner,
     load_aotinductor,
     load_torchscript,
 )
-from shoal.potentials.native import evaluate
+from shoal.potentials.native import FORMS, evaluate
 from shoal.state import SimState
 
-_FORMS: Forms = {
-    "positions": (torch.float64, 2),
-    "cell": (torch.float64, 3),
-    "edge_index": (torch.int64, 2),
-    "edge_cell_shift": (torch.int64, 2),
-    "atom_types": (torch.int64, 1),
-    "system_index": (torch.int64, 1),
-    "energy_weights": (torch.float64, 1),
-}
+_FORMS = {name: form for name, form in FORMS.items() if name in INPUTS}
 
 
 class CompiledPotential(FilePotential):
     """A `.shoal.pt2` (or `.shoal.pth`) file; one file serves any number of systems, atoms and edges.
 
-    A native kernel in it is what runs, if this processor has an instruction set it was built for.
+    A native kernel in it is what runs, if this processor has an instruction set it was built for, or with `use_kernel`
+    false the operators that a `.pth` holds beside it.
 
     Native code: open only files from a source you trust. Raises ModelFileError for a damaged file or one made for
     another device, torch or processor, before anything of it is loaded.
     """
 
-    def __init__(self, path: str | Path, device: torch.device | str | None = None) -> None:
+    def __init__(self, path: str | Path, device: torch.device | str | None = None, *, use_kernel: bool = True) -> None:
         self.metadata = read_metadata(path)
         wanted = device if device is not None else self.metadata.device
         super().__init__(path, check_runs_here(path, self.metadata, wanted))
@@ -59,7 +51,7 @@ class CompiledPotential(FilePotential):
         self.cutoff = self.metadata.cutoff
         if self.metadata.inputs != INPUTS or self.metadata.outputs != OUTPUTS:
             raise ModelFileError(f"{path}: its inputs or outputs are not those of this version; compile it again")
-        found = runnable_kernel(self.metadata.custom_ops)
+        found = runnable_kernel(self.metadata.custom_ops) if use_kernel else None
         self._kernel = None if found is None else Kernel(*read_kernel(self.path, found))
         self.skips_far_pairs = self._kernel is not None
         if self._kernel is None:

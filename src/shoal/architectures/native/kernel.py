@@ -39,6 +39,9 @@ class Kernel:
         self.weights = weights
         if not hasattr(library, "interface") or library.interface() != INTERFACE:
             raise ModelFileError("its kernel was made by another version of Shoal; compile the model again")
+        library.bytes_of_weights.restype = ctypes.c_int64
+        if weights.numel() * weights.element_size() != library.bytes_of_weights():
+            raise ModelFileError("its kernel and its weights do not belong together; compile the model again")
         self.n_types: int = library.types()
         self._weights_of_an_edge: int = library.weights_of_an_edge()
         self._evaluate = library.evaluate
@@ -65,6 +68,16 @@ class Kernel:
         cutoff are skipped. Without `gradients` energies only.
         """
         n_atoms, n_systems = positions.shape[0], cell.shape[0]
+        lengths = {
+            len(types),
+            len(system_index),
+            len(offsets) - 1,
+            n_atoms if energy_weights is None else len(energy_weights),
+        }
+        if lengths != {n_atoms} or shifts.shape != (neighbor.shape[0], 3):
+            raise InputError(
+                f"types, systems, offsets, weights or shifts are not those of {n_atoms} atoms and their list"
+            )
         worth_waking = neighbor.shape[0] * self._weights_of_an_edge // WEIGHTS_OF_A_THREAD
         threads = max(1, min(torch.get_num_threads(), worth_waking))
         out = torch.empty(4 * n_atoms + 19 * n_systems, dtype=torch.float64)
@@ -74,7 +87,10 @@ class Kernel:
             None if tensor is None else tensor.data_ptr()
             for tensor in (*tensors, atomic, energy, forces, virial, stress)
         ]
-        workspace = self._idle.pop() if self._idle else torch.empty(0, dtype=torch.uint8)
+        try:
+            workspace = self._idle.pop()
+        except IndexError:
+            workspace = torch.empty(0, dtype=torch.uint8)
         while True:
             memory = workspace.data_ptr(), workspace.numel()
             call = _Call(n_atoms, n_systems, neighbor.shape[0], threads, gradients, *addresses, *memory)

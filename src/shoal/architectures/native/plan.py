@@ -37,7 +37,6 @@ class ModelPlan:
     layers: tuple[LayerPlan, ...]
     radial_sizes: tuple[int, ...]
     readout_sizes: tuple[int, ...]
-    integer_orders: bool
     pieces: int | None
     dtype: torch.dtype
     places: dict[str, int]
@@ -87,7 +86,6 @@ def plan_of(model: NequIP, pieces: int | None) -> ModelPlan:
         tuple(plans),
         tuple(-(-size // width) * width for size in sizes),
         readout,
-        bool((model.basis.orders == torch.arange(1, config.num_bessels + 1)).all()),
         pieces,
         dtype,
         weights.places,

@@ -14,7 +14,7 @@ from shoal.architectures.native.sweeps import backward, forward
 from shoal.native import shipped
 from shoal.nn.convolution.native.emit import emit_convolution, emit_harmonics
 
-INTERFACE = 2
+INTERFACE = 3
 """To be raised when what passes between Python and a kernel changes: `Call` and the exported functions."""
 BLOCK = 6
 """Atoms of a block: rows of a matrix product that share the loads of its matrix."""
@@ -60,6 +60,7 @@ static int64_t needed_bytes(const Call& c, int most) {{
 
 EXPORT int64_t interface() {{ return {INTERFACE}; }}
 EXPORT int64_t types() {{ return TYPES; }}
+EXPORT int64_t bytes_of_weights() {{ return {plan.weights.numel()} * sizeof(real); }}
 EXPORT int64_t weights_of_an_edge() {{ return {sum(layer.convolution.n_weights for layer in plan.layers)}; }}
 
 // 0, what out_of_range says, or less the bytes of the workspace it needs
@@ -72,11 +73,9 @@ EXPORT int64_t evaluate(const Call* call) {{
   Memory m(arena, c.n_atoms, c.offsets[c.n_atoms], wanted);
   std::vector<Scratch> scratch;
   for (int t = 0; t < wanted; ++t) scratch.emplace_back(arena, most);
-  int threads = 1;
 #pragma omp parallel num_threads(wanted)
   {{
     const int thread = omp_get_thread_num(), here = omp_get_num_threads();
-    if (thread == 0) threads = here;
     Scratch& s = scratch[thread];
     const int64_t lo = boundary(c, thread, here), hi = boundary(c, thread + 1, here);
     double* own = m.sums.own(thread);

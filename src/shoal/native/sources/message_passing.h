@@ -103,7 +103,7 @@ static void find_edges(const Call& c, const Graph& g, const double* per_cutoff, 
       const double r = std::sqrt(x * x + y * y + z * z);
       const double share = r * (BY_TYPE ? per_cutoff[c.types[p] * TYPES + c.types[q]] : per_cutoff[0]);
       const double back = BY_TYPE ? r * per_cutoff[c.types[q] * TYPES + c.types[p]] : share;
-      if (share >= 1.0 && back >= 1.0) continue;  // NaN goes on
+      if (share >= 1.0 && back >= 1.0 && r < INFINITY) continue;  // what is not finite goes on, to be seen
       const double inverse = 1.0 / r;
       g.col[to] = int32_t(q), g.ahead.set(to, share, PIECES);
       if (BY_TYPE) g.back.set(to, back, PIECES);

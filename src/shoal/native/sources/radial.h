@@ -9,7 +9,7 @@ struct Places {
     share[e] = x;
     const double place = (x >= 1.0 ? 1.0 : x) * K;
     knot[e] = place >= 0 ? std::min(int(place), K - 1) : 0;  // 0 for NaN, which t carries on
-    t[e] = real(place - knot[e]);
+    t[e] = x > 0 && x < INFINITY ? real(place - knot[e]) : real(NAN);  // atoms in one place have no direction
   }
 };
 

@@ -197,7 +197,7 @@ def _backward_gradient(ctx: Any, *tangents: Tensor | None) -> tuple[Any, ...]:
     if all(each is None for each in tangents):
         return (None,) * 8
     turns, of = ctx.needs_input_grad[4], (x, radial, harmonics)
-    moved = (torch.zeros_like(a) if t is None else t for t, a in zip(tangents, of, strict=True))
+    moved = (torch.zeros_like(a) if t is None or t.shape != a.shape else t for t, a in zip(tangents, of, strict=True))
     given, edges = (*of, *moved), (centre, source)
     to_g = torch.ops.shoal.convolve_tangent(ctx.kernel, *given, *edges, g.shape[0])
     to = torch.ops.shoal.convolve_backward_tangent(ctx.kernel, g, *given, *edges, turns)
