@@ -47,6 +47,7 @@ MODELS: dict[str, dict[str, Any]] = {
         "mean_neighbors": (12.0, 9.0),
         "per_edge_type_cutoff": {"Ar": 4.0},
     },
+    "l_max 1, both parities": {"num_layers": 4, "l_max": 1, "num_features": 3},
     "l_max 0": {"num_layers": 2, "l_max": 0, "num_features": 16},
     "l_max 2, both parities": {"num_layers": 4, "l_max": 2, "num_features": 3},
     "l_max 3": {"num_layers": 3, "l_max": 3, "parity": False, "num_features": 4},
@@ -92,15 +93,13 @@ def test_a_native_step_is_the_references(argon: Argon, name: str, dtype: str, to
         close(a, b, tol)
 
 
-NOT_RIGHT_YET = pytest.mark.xfail(strict=True, reason="wrong in the weights, so runs refuse it; see docs/status.md")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "form",
     [
-        pytest.param(Form("native"), marks=NOT_RIGHT_YET),
-        pytest.param(Form("native", 64), marks=NOT_RIGHT_YET),
+        Form("native"),
+        Form("native", 64),
+        Form("reference"),
         Form("reference", 64),
     ],
 )
@@ -109,6 +108,21 @@ def test_a_compiled_step_is_the_eager_one(argon: Argon, form: Form) -> None:
     plain = Form("reference", form.radial_table).of(model, "nequip", CPU)
     expected = step(partial(predict, plain), plain.parameters(), batch)
     found = step(CompiledPredict(model, "nequip", CPU, form), model.parameters(), batch)
+    for a, b in zip(found, expected, strict=True):
+        close(a, b, 1e-10)
+
+
+@pytest.mark.parametrize("name", ["everything", "l_max 1, both parities"])
+@pytest.mark.parametrize("form", [Form("native"), Form("reference")])
+def test_what_is_compiled_is_differentiable_as_the_model_is(
+    argon: Argon, name: str, form: Form, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The graph as it is traced, before Inductor sees it: norms and sigmoids, gates with odd scalars and their tanh."""
+    monkeypatch.setattr(torch, "compile", lambda graph, **_: graph)
+    model, batch = model_of(name), batch_of(argon)
+    expected = step(partial(predict, model), model.parameters(), batch)
+    found = step(CompiledPredict(model, "nequip", CPU, form), model.parameters(), batch)
+    assert all(float(gradient.abs().max()) > 0 for gradient in expected)
     for a, b in zip(found, expected, strict=True):
         close(a, b, 1e-10)
 

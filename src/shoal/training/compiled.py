@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
+from torch import fx
 from torch.func import functional_call
 
 from shoal.architectures import AtomicEnergyModel
@@ -52,6 +53,7 @@ class CompiledPredict:
             weights = self._weights(None)
             example = weights, *example_edges(model.config, device)
             graph = make_fx(energies_and_gradient, tracing_mode="symbolic", _allow_non_fake_inputs=True)(*example)
+            _attach(graph)
             self.graph = torch.compile(graph, dynamic=True)
             atomic, gradient = self.graph(*example)
             torch.autograd.grad(atomic.sum() + gradient.square().sum(), weights, allow_unused=True)
@@ -74,3 +76,14 @@ class CompiledPredict:
         own = dict(self.model.named_parameters())
         chosen = own if weights is None else {name: weights[name].detach().requires_grad_() for name in self.names}
         return [chosen[name].view_as(chosen[name]) for name in self.names]
+
+
+def _attach(graph: fx.GraphModule) -> None:
+    """Take out the `detach` that tracing puts behind what a derivative keeps of an operator's result.
+
+    Left in, sigmoid, tanh and roots would be constants where the gradient is differentiated again.
+    """
+    for node in graph.graph.find_nodes(op="call_function", target=torch.ops.aten.detach.default):
+        node.replace_all_uses_with(node.args[0])
+        graph.graph.erase_node(node)
+    graph.recompile()

@@ -91,7 +91,7 @@ class Session:
         Where there are no native kernels it is the reference, with a ShoalWarning that says why.
         """
         settings = self.config.training
-        # within a compiled step Inductor's own convolution is as fast at l_max 1, and the one that is tested throughout
+        # within a compiled step Inductor's own convolution is as fast at l_max 1
         native = self._worth_compiling(device) and not self._compiles(device)
         convolution = self._settled(settings.convolution, "convolution", "native" if native else "reference")
         architecture, self.form = str(self.facts["architecture"]), Form(convolution, settings.radial_table)
@@ -111,8 +111,6 @@ class Session:
         if not self._compiles(device):
             return
         try:
-            if self.form.convolution == "native":
-                raise CompileError("native convolutions within a compiled step give wrong gradients for some models")
             self.predict = CompiledPredict(self.model, str(self.facts["architecture"]), device, self.form)
         except Exception as error:
             _warn("the training step was not compiled, training goes on without", error)
