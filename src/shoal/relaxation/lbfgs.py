@@ -77,6 +77,8 @@ class LBFGS(Optimizer):
         new = self.moved(state, start.plus(way), systems, evaluate)
         # what was really stepped: a strain mask may have taken a part of it off
         step = self.cell.coordinates(new, systems).minus(start)
+        # of fixed atoms it is rounding, which the inverse Hessian would multiply step by step
+        step = Coordinates(torch.where(systems.fixed[:, None], 0.0, step.atoms), step.rows)
         return _remembered(new, step, state.pulls.minus(new.pulls), systems)
 
     def _newton_step(self, state: LBFGSState, systems: Systems) -> Coordinates:
