@@ -16,10 +16,7 @@ from tests.neighbors.test_neighbor_list import STRUCTURES, pairs
 from shoal.errors import InputError
 from shoal.io import atoms_to_state
 from shoal.neighbors import NeighborList, neighbor_list
-from shoal.neighbors.native import is_available
 from shoal.state import SimState, select
-
-pytestmark = pytest.mark.skipif(not is_available(), reason="no C++ compiler")
 
 
 @pytest.fixture(params=[1, 2])

@@ -17,14 +17,11 @@ from shoal.errors import InputError
 from shoal.io import atoms_to_state
 from shoal.native import TARGETS, build, function, runnable_targets, shipped
 from shoal.neighbors import neighbor_list
-from shoal.neighbors.native import is_available
 from shoal.potentials import LennardJones, StillingerWeber, Sum
 from shoal.potentials.lennard_jones import MODES
 from shoal.potentials.short_range import ShortRangePotential
 from shoal.state import SimState, select
 from shoal.testing import close
-
-pytestmark = pytest.mark.skipif(not is_available(), reason="no C++ compiler")
 
 TWO = {"Si": (0.3, 2.1), "O": (0.1, 1.9)}
 POTENTIALS = {
