@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -11,14 +11,14 @@ from ase import Atoms
 from tests.architectures.small_models import OPTIONS, Case
 
 from shoal.architectures import NequIP
-from shoal.architectures.native import Kernel, plan_of, source_of
+from shoal.architectures.native import QUANTITIES, Kernel, plan_of, source_of
 from shoal.architectures.tabulated import tabulate
 from shoal.errors import InputError
 from shoal.io import atoms_to_state
 from shoal.native import Target, build, load, load_bytes, runnable_targets
 from shoal.neighbors import NeighborList, neighbor_list
 from shoal.potentials._derivatives import energy_and_derivatives
-from shoal.state import SimState, select
+from shoal.state import SimState, concatenate, select
 
 SHORT = {"l_max 0, one", "one layer", "two layers", "cutoffs per pair", "neighbours per type", "everything"}
 """What between them uses every line of the generator; compiling the rest takes some minutes."""
@@ -64,7 +64,7 @@ def kernel_of(model: NequIP, pieces: int | None = None) -> Kernel:
     return Kernel(load(source_of(plan)), plan.weights)
 
 
-def run(kernel: Kernel, state: SimState, neighbors: NeighborList, weights: torch.Tensor | None = None, **options: bool):
+def run(kernel: Kernel, state: SimState, neighbors: NeighborList, weights: torch.Tensor | None = None, **options: Any):
     return kernel(
         state.positions,
         state.cell,
@@ -107,8 +107,9 @@ def test_it_equals_the_eager_model(case: Case, batch: SimState) -> None:
         want = eager(model, batch, neighbors, weights)
         assert want["forces"].abs().max() > 1e-3
         assert_equal(run(kernel, batch, neighbors, weights), want, 1e-12)
-    energies = run(kernel, batch, neighbors, gradients=False)
-    assert_equal(energies, {name: want[name] for name in energies}, 1e-12)
+    energies = run(kernel, batch, neighbors, names=("energy", "atomic_energy"))
+    assert set(energies) == {"energy", "atomic_energy"}
+    assert_equal(energies, want, 1e-12)
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +120,45 @@ def model() -> NequIP:
 @pytest.fixture(scope="module")
 def kernel(model: NequIP) -> Kernel:
     return kernel_of(model)
+
+
+@pytest.mark.parametrize("names", [(), *((name,) for name in QUANTITIES), ("stress", "energy")])
+def test_results_are_the_same_whichever_are_asked_for(names: tuple[str, ...], kernel: Kernel, batch: SimState) -> None:
+    neighbors = neighbor_list(batch, 3.0)
+    everything = run(kernel, batch, neighbors)
+    some = run(kernel, batch, neighbors, names=names)
+    assert tuple(some) == names
+    assert_equal(some, everything, 0)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_pairs_found_on_the_way_are_those_of_the_list(
+    n_threads: int, model: NequIP, kernel: Kernel, batch: SimState, request: pytest.FixtureRequest
+) -> None:
+    if n_threads == 2:
+        request.getfixturevalue("two_threads")
+    cutoff = model.config.cutoff
+    for state in (batch, select(batch, [3]), select(batch, []), concatenate([batch] * 9, renumber=True)):
+        found = kernel.of_geometry(
+            state.positions, state.cell, state.pbc, state.offsets, types_of(state), state.system_index, cutoff
+        )
+        assert found is not None
+        assert_equal(found, run(kernel, state, neighbor_list(state, cutoff)), 1e-13)
+
+
+def test_what_cannot_be_listed_is_not_evaluated(kernel: Kernel, batch: SimState) -> None:
+    far, flat, unknown, endless = (
+        batch.replace(positions=batch.positions.clone(), cell=batch.cell.clone()) for _ in "abcd"
+    )
+    far.positions[9, 0] = 1e12
+    flat.cell[1, 2] = flat.cell[1, 1]
+    unknown.positions[3, 1] = float("nan")
+    endless.cell[0, 0, 0] = float("inf")  # of a molecule
+    for state in (far, flat, unknown, endless):
+        geometry = state.positions, state.cell, state.pbc, state.offsets
+        assert kernel.of_geometry(*geometry, types_of(state), state.system_index, 3.0) is None
+        with pytest.raises(InputError, match="system"):
+            neighbor_list(state, 3.0)
 
 
 @pytest.mark.parametrize("pieces", [16, 200])

@@ -72,6 +72,33 @@ def test_it_runs_in_a_fresh_process_without_a_compiler(fused_silicon: Path, stat
     torch.testing.assert_close(torch.load(tmp_path / "forces.pt"), forces(fused_silicon, state), rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_call_without_a_list_is_one_with_it(fused_silicon: Path, state: SimState, dtype: torch.dtype) -> None:
+    calculator = shoal.load(fused_silicon, chemical_species_to_atom_type_map=True)
+    potential, state = calculator.potential, state.to(dtype=dtype)
+    names = ("stress", "atomic_energy", "forces", "energy", "virial")
+    without = calculator(state, names)
+    listed = potential(state, neighbor_list(state, potential.cutoff), names, atom_types=calculator.type_map(state))
+    assert tuple(without) == names
+    for name in names:
+        assert without[name].dtype == listed[name].dtype
+        torch.testing.assert_close(without[name], listed[name], rtol=0, atol=1e-12 if dtype == torch.float64 else 1e-5)
+
+
+def test_what_is_wrong_with_a_state_is_told(fused_silicon: Path, state: SimState) -> None:
+    calculator = shoal.load(fused_silicon, chemical_species_to_atom_type_map=True)
+    broken = state.replace(positions=state.positions.clone())
+    broken.positions[9, 1] = float("nan")
+    with pytest.raises(InputError, match="system 1: the position of atom 1 is not finite"):
+        calculator(broken)
+    flat = state.replace(cell=state.cell.clone())
+    flat.cell[2, 0] = 0.0
+    with pytest.raises(InputError, match="system 2: the lattice vectors of its periodic axes are zero"):
+        calculator(flat)
+    with pytest.raises(InputError, match=r"atom types must lie in 0\.\.0"):
+        calculator.potential.of_state(state, atom_types=torch.full((state.n_atoms,), 1))
+
+
 @pytest.mark.parametrize("name", [target.name for target in runnable_targets()])
 def test_every_instruction_set_gives_the_same(
     name: str, fused_silicon: Path, silicon: LearnedPotential, state: SimState, monkeypatch: pytest.MonkeyPatch

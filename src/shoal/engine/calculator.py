@@ -11,7 +11,6 @@ from shoal.contract import DEFAULT_OUTPUTS, Capabilities
 from shoal.devices import as_device
 from shoal.errors import InputError, ModelFileError
 from shoal.files import model_kind
-from shoal.neighbors import neighbor_list
 from shoal.potentials import LearnedPotential, Potential, load_potential
 from shoal.state import SimState, TypeMap
 
@@ -118,9 +117,8 @@ class BatchCalculator:
             )
         local = state.to(self.device)
         types = self._types(local)
-        neighbors = neighbor_list(local, self.cutoff)
-        results = self.potential(local, neighbors, outputs, atom_types=types)
-        return {name: value.to(state.device) for name, value in results.items()}
+        results = self.potential.of_state(local, outputs, atom_types=types)
+        return results if local is state else {name: value.to(state.device) for name, value in results.items()}
 
     def _types(self, state: SimState) -> torch.Tensor:
         """Atom types (N,); those of the last call while the atoms are the very same tensor, unchanged."""

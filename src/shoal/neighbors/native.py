@@ -6,6 +6,7 @@ N atoms, E edges, S systems, I images.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from ctypes import CDLL, c_char_p, c_double, c_int, c_int64, c_void_p
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ import torch
 from shoal.errors import CompileError, InputError
 from shoal.native import function, kernel, threads_for
 from shoal.neighbors.pairs import Geometry, Pairs
+from shoal.state import SimState
 
 ATOMS_OF_A_THREAD = 64
 FAILURES = {
@@ -46,6 +48,14 @@ def is_available() -> bool:
     return all(kernel(source) is not None for source in SOURCES)
 
 
+def is_sound(state: SimState) -> bool:
+    """Whether positions and cells, float64 on the CPU, are what `check_geometry` accepts; it says what is wrong."""
+    if state.device.type != "cpu":
+        return False
+    values = (state.offsets, state.positions, state.cell, state.pbc)
+    return bool(_functions()["geometry_sound"](state.n_systems, *(each.contiguous() for each in values)))
+
+
 def native_pairs(geometry: Geometry, cutoff: float) -> Pairs:
     """All directed pairs within `cutoff` (A), rows in order of (neighbour, shift), with offsets and reverse.
 
@@ -63,6 +73,18 @@ def native_pairs(geometry: Geometry, cutoff: float) -> Pairs:
     found = _empty(int(offsets[-1]))
     call["neighbors_fill"](handle, threads, found.edge_index, found.shifts, found.reverse)
     return found._replace(offsets=offsets)
+
+
+@cache
+def evaluation() -> Callable[..., int]:
+    """C's neighbors_evaluate(kernel, call, atoms, pbc, cutoff, threads): pairs are listed and handed to a kernel.
+
+    Addresses as numbers, `call` as bytes (call.h). Raises CompileError where there is no C++ compiler.
+    """
+    found = _library()["neighbors_evaluate"]
+    found.argtypes = [c_void_p, c_char_p, c_void_p, c_void_p, c_double, c_int]
+    found.restype = c_int64
+    return found
 
 
 def native_within(
@@ -123,13 +145,19 @@ def _empty(n_edges: int) -> Pairs:
     )
 
 
+def _library(source: str = SOURCES[0]) -> CDLL:
+    found = kernel(source)
+    if found is None:
+        raise CompileError("there is no C++ kernel for neighbour lists here; shoal doctor says why")
+    return found
+
+
 @cache
 def _functions() -> dict[str, Callable[..., Any]]:
-    lists, rows = map(kernel, SOURCES)
-    if lists is None or rows is None:
-        raise CompileError("there is no C++ kernel for neighbour lists here; shoal doctor says why")
+    lists, rows = map(_library, SOURCES)
     return {
         "neighbors_search": function(lists, "neighbors_search", "lppppdipp", "p"),
+        "geometry_sound": function(lists, "geometry_sound", "lpppp", "l"),
         "neighbors_fill": function(lists, "neighbors_fill", "pippp"),
         "within_count": function(rows, "within_count", "lppppppdipp"),
         "within_fill": function(rows, "within_fill", "lpppppipppp"),

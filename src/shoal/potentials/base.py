@@ -6,7 +6,7 @@ N atoms, E edges, S systems.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -87,6 +87,23 @@ class Potential(nn.Module, ABC):
         UnsupportedRequestError if it cannot serve them.
         """
 
+    def only(
+        self,
+        names: Sequence[str],
+        state: SimState,
+        neighbors: NeighborList,
+        atom_types: torch.Tensor,
+        energy_weights: torch.Tensor | None = None,
+    ) -> dict[str, torch.Tensor]:
+        """At the least those quantities of `compute` that are named, where it can without the cost of the others."""
+        return self.compute(state, neighbors, atom_types, energy_weights)
+
+    def by_geometry(
+        self, names: Sequence[str], state: SimState, atom_types: torch.Tensor
+    ) -> dict[str, torch.Tensor] | None:
+        """The same without a list, where one call finds the pairs and evaluates them; None where it cannot."""
+        return None
+
     @property
     def device(self) -> torch.device:
         """Where its parameters live; the CPU for a potential without any."""
@@ -117,8 +134,25 @@ class Potential(nn.Module, ABC):
         exact, neighbors, types = self._prepared(state, neighbors, atom_types, cut=not self.skips_far_pairs)
         if energy_weights is not None and tuple(energy_weights.shape) != (state.n_atoms,):
             raise InputError(f"energy_weights must have shape ({state.n_atoms},), got {tuple(energy_weights.shape)}")
-        values = self.compute(exact, neighbors, types, energy_weights)
-        return {name: values[name] if QUANTITIES[name].exact else values[name].to(state.dtype) for name in names}
+        return _in_dtype(names, self.only(names, exact, neighbors, types, energy_weights), state.dtype)
+
+    def of_state(
+        self,
+        state: SimState,
+        outputs: Iterable[str] = DEFAULT_OUTPUTS,
+        *,
+        atom_types: torch.Tensor | None = None,
+    ) -> dict[str, torch.Tensor]:
+        """`forward` of a state whose neighbour list is made for this call alone.
+
+        Raises what `forward` and `neighbor_list` raise.
+        """
+        names = check_outputs(outputs, self.capabilities.outputs, type(self).__name__)
+        types = self.type_map()(state) if atom_types is None else atom_types
+        values = self.by_geometry(names, state, types)
+        if values is None:
+            return self(state, neighbor_list(state, self.cutoff), names, atom_types=types)
+        return _in_dtype(names, values, state.dtype)
 
     def outputs(
         self,
@@ -221,3 +255,10 @@ class Potential(nn.Module, ABC):
         if cut and neighbors.cutoff + neighbors.skin > self.cutoff:
             neighbors = neighbors.within(self.cutoff, exact.positions, exact.cell)
         return exact, neighbors, types
+
+
+def _in_dtype(names: Iterable[str], values: Mapping[str, torch.Tensor], dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    return {
+        name: values[name] if dtype == torch.float64 or QUANTITIES[name].exact else values[name].to(dtype)
+        for name in names
+    }

@@ -26,7 +26,7 @@ from shoal.potentials._native import (
     load_aotinductor,
     load_torchscript,
 )
-from shoal.potentials.native import FORMS, evaluate
+from shoal.potentials.native import FORMS, evaluate, evaluate_state
 from shoal.state import SimState
 
 _FORMS = {name: form for name, form in FORMS.items() if name in INPUTS}
@@ -90,6 +90,23 @@ class CompiledPotential(FilePotential):
             outputs = self._run(self._checked(inputs, _FORMS))
         named = dict(zip(OUTPUTS, outputs, strict=True))
         return without_ghost(named, n_atoms, n_systems) if ghost else named
+
+    def only(
+        self,
+        names: Sequence[str],
+        state: SimState,
+        neighbors: NeighborList,
+        atom_types: torch.Tensor,
+        energy_weights: torch.Tensor | None = None,
+    ) -> dict[str, torch.Tensor]:
+        if self._kernel is None:
+            return self.compute(state, neighbors, atom_types, energy_weights)
+        return evaluate(self._kernel, state, neighbors, atom_types, energy_weights, names)
+
+    def by_geometry(
+        self, names: Sequence[str], state: SimState, atom_types: torch.Tensor
+    ) -> dict[str, torch.Tensor] | None:
+        return None if self._kernel is None else evaluate_state(self._kernel, self.cutoff, state, atom_types, names)
 
 
 def _load(path: Path, metadata: CompiledMetadata, device: torch.device) -> Runner:

@@ -6,15 +6,18 @@ N atoms, S systems.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
 
 from shoal.architectures import NequIP
+from shoal.architectures.native import QUANTITIES
 from shoal.contract import Capabilities
 from shoal.errors import UnsupportedRequestError
 from shoal.neighbors import NeighborList
+from shoal.neighbors.native import is_available
 from shoal.potentials._native import FILE_SUPPORT, Forms, checked
 from shoal.potentials.base import Potential
 from shoal.potentials.learned import LearnedPotential
@@ -23,6 +26,7 @@ from shoal.state import SimState
 if TYPE_CHECKING:
     from shoal.architectures.native import Kernel
 
+CPU = torch.device("cpu")
 FORMS: Forms = {
     "positions": (torch.float64, 2),
     "cell": (torch.float64, 3),
@@ -33,6 +37,9 @@ FORMS: Forms = {
     "system_index": (torch.int64, 1),
     "energy_weights": (torch.float64, 1),
 }
+
+
+_DTYPES = (torch.float64, torch.float64, torch.bool, *[torch.int64] * 3)
 
 
 class NativePotential(Potential):
@@ -67,6 +74,21 @@ class NativePotential(Potential):
     ) -> dict[str, torch.Tensor]:
         return evaluate(self._kernel, state, neighbors, atom_types, energy_weights)
 
+    def only(
+        self,
+        names: Sequence[str],
+        state: SimState,
+        neighbors: NeighborList,
+        atom_types: torch.Tensor,
+        energy_weights: torch.Tensor | None = None,
+    ) -> dict[str, torch.Tensor]:
+        return evaluate(self._kernel, state, neighbors, atom_types, energy_weights, names)
+
+    def by_geometry(
+        self, names: Sequence[str], state: SimState, atom_types: torch.Tensor
+    ) -> dict[str, torch.Tensor] | None:
+        return evaluate_state(self._kernel, self.cutoff, state, atom_types, names)
+
 
 def checked_architecture(potential: LearnedPotential) -> NequIP:
     """The model of a potential, if there is a kernel for it. Raises UnsupportedRequestError."""
@@ -83,8 +105,9 @@ def evaluate(
     neighbors: NeighborList,
     atom_types: torch.Tensor,
     energy_weights: torch.Tensor | None,
+    names: Sequence[str] = QUANTITIES,
 ) -> dict[str, torch.Tensor]:
-    """What `Potential.compute` gives, by a kernel; pairs beyond the cutoff are skipped."""
+    """What `Potential.only` gives, by a kernel; pairs beyond the cutoff are skipped."""
     given = {
         "positions": state.positions,
         "cell": state.cell,
@@ -96,7 +119,18 @@ def evaluate(
     }
     if energy_weights is not None:
         given["energy_weights"] = energy_weights
-    positions, cell, offsets, edge_index, *rest = checked(given, FORMS, torch.device("cpu"))
+    positions, cell, offsets, edge_index, *rest = checked(given, FORMS, CPU)
     if os.environ.get("SHOAL_DEBUG") == "1":
         _ = neighbors.reverse  # refuses a list that is one-sided
-    return kernel(positions, cell, offsets, edge_index[1], *rest)
+    return kernel(positions, cell, offsets, edge_index[1], *rest, names=names)
+
+
+def evaluate_state(
+    kernel: Kernel, cutoff: float, state: SimState, atom_types: torch.Tensor, names: Sequence[str]
+) -> dict[str, torch.Tensor] | None:
+    """What `Potential.by_geometry` gives; None too for a state to be converted or with something wrong to be told."""
+    tensors = state.positions, state.cell, state.pbc, state.offsets, atom_types, state.system_index
+    plain = all(each.is_contiguous() and each.is_cpu for each in tensors) and is_available()
+    if not plain or tuple(each.dtype for each in tensors) != _DTYPES:
+        return None
+    return kernel.of_geometry(*tensors, cutoff, names)

@@ -1,32 +1,29 @@
-"""Calling a kernel: tensors in, tensors out."""
+"""Calling a kernel: tensors in, tensors out.
+
+N atoms, S systems, E edges.
+"""
 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable, Sequence
+from struct import Struct
 
 import torch
 
 from shoal.architectures.native.source import INTERFACE
 from shoal.errors import InputError, ModelFileError
-
-WEIGHTS_OF_A_THREAD = 60_000
-"""Radial weights, some tens of microseconds of work: what waking a thread takes."""
+from shoal.native import threads_for
+from shoal.neighbors.native import ATOMS_OF_A_THREAD, evaluation
 
 Outputs = dict[str, torch.Tensor]
 
-_COUNTS = ("n_atoms", "n_systems", "n_edges", "threads", "gradients")
-_TENSORS = (
-    *("positions", "cell", "offsets", "neighbor", "shifts", "types", "system", "energy_weights", "weights"),
-    *("atomic_energy", "energy", "forces", "virial", "stress", "workspace"),
-)
-
-
-class _Call(ctypes.Structure):
-    _fields_ = [
-        *((name, ctypes.c_int64) for name in _COUNTS),
-        *((name, ctypes.c_void_p) for name in _TENSORS),
-        ("workspace_bytes", ctypes.c_int64),
-    ]
+QUANTITIES = ("atomic_energy", "energy", "forces", "virial", "stress")
+"""In the order of call.h."""
+ENERGIES = QUANTITIES[:2]
+_CALL = Struct("=21q")
+"""call.h as bytes, which are made in a fraction of the time of a ctypes.Structure."""
+_BAD_TYPES, _BAD_LIST, _UNLISTED = 1, 2, 3
 
 
 class Kernel:
@@ -43,9 +40,9 @@ class Kernel:
         if weights.numel() * weights.element_size() != library.bytes_of_weights():
             raise ModelFileError("its kernel and its weights do not belong together; compile the model again")
         self.n_types: int = library.types()
-        self._weights_of_an_edge: int = library.weights_of_an_edge()
         self._evaluate = library.evaluate
-        self._evaluate.restype = ctypes.c_int64
+        self._evaluate.argtypes, self._evaluate.restype = [ctypes.c_char_p], ctypes.c_int64
+        self._address = ctypes.cast(library.evaluate, ctypes.c_void_p).value
         self._idle: list[torch.Tensor] = []
 
     def __call__(
@@ -59,55 +56,83 @@ class Kernel:
         system_index: torch.Tensor,
         energy_weights: torch.Tensor | None = None,
         *,
-        gradients: bool = True,
+        names: Sequence[str] = QUANTITIES,
     ) -> Outputs:
-        """atomic_energy (N,), energy (S,) eV; forces (N, 3) eV/A, virial (S, 3, 3) eV and stress (S, 3, 3) eV/A^3.
+        """Those named of atomic_energy (N,), energy (S,) eV; forces (N, 3) eV/A, virial (S, 3, 3) eV and stress
+        (S, 3, 3) eV/A^3.
 
         positions (N, 3), cell (S, 3, 3) A, energy_weights (N,) float64; offsets (N + 1,), neighbor (E,), shifts (E, 3),
         types (N,), system_index (N,) int64; all contiguous on the CPU, the list full and by centre. Pairs beyond the
-        cutoff are skipped. Without `gradients` energies only.
+        cutoff are skipped. Energies alone take less time. Raises InputError.
         """
-        n_atoms, n_systems = positions.shape[0], cell.shape[0]
-        lengths = {
-            len(types),
-            len(system_index),
-            len(offsets) - 1,
-            n_atoms if energy_weights is None else len(energy_weights),
-        }
-        if lengths != {n_atoms} or shifts.shape != (neighbor.shape[0], 3):
+        n_atoms, n_edges = len(positions), len(neighbor)
+        same = len(types) == len(system_index) == len(offsets) - 1 == n_atoms and shifts.shape == (n_edges, 3)
+        if not same or (energy_weights is not None and len(energy_weights) != n_atoms):
             raise InputError(
                 f"types, systems, offsets, weights or shifts are not those of {n_atoms} atoms and their list"
             )
-        worth_waking = neighbor.shape[0] * self._weights_of_an_edge // WEIGHTS_OF_A_THREAD
-        threads = max(1, min(torch.get_num_threads(), worth_waking))
-        out = torch.empty(4 * n_atoms + 19 * n_systems, dtype=torch.float64)
-        atomic, forces, energy, virial, stress = out.split([n_atoms, 3 * n_atoms, n_systems, *[9 * n_systems] * 2])
-        tensors = (positions, cell, offsets, neighbor, shifts, types, system_index, energy_weights, self.weights)
-        addresses = [
-            None if tensor is None else tensor.data_ptr()
-            for tensor in (*tensors, atomic, energy, forces, virial, stress)
-        ]
+        counts = n_atoms, len(cell), n_edges
+        tensors = positions, cell, offsets, neighbor, shifts, types, system_index, energy_weights
+        found = self._call(self._evaluate, counts, tensors, names)
+        assert found is not None
+        return found
+
+    def of_geometry(
+        self,
+        positions: torch.Tensor,
+        cell: torch.Tensor,
+        pbc: torch.Tensor,
+        atoms: torch.Tensor,
+        types: torch.Tensor,
+        system_index: torch.Tensor,
+        cutoff: float,
+        names: Sequence[str] = QUANTITIES,
+    ) -> Outputs | None:
+        """The same without a list: pairs within `cutoff` (A) are found on the way, in one call.
+
+        pbc (S, 3) bool, atoms (S + 1,) int64: where each system begins. None where some system cannot be listed,
+        which `neighbor_list` explains.
+        """
+        counts = len(positions), len(cell), 0
+        if not len(types) == len(system_index) == counts[0]:
+            raise InputError(f"types or systems are not those of {counts[0]} atoms")
+        tensors = positions, cell, None, None, None, types, system_index, None
+        search, address = evaluation(), self._address
+        where = atoms.data_ptr(), pbc.data_ptr(), cutoff, threads_for(counts[0], ATOMS_OF_A_THREAD)
+        return self._call(lambda call: search(address, call, *where), counts, tensors, names)
+
+    def _call(
+        self,
+        evaluate: Callable[[bytes], int],
+        counts: tuple[int, int, int],
+        tensors: Sequence[torch.Tensor | None],
+        names: Sequence[str],
+    ) -> Outputs | None:
+        found = _room_for(names, *counts[:2])
+        results = [found[name].data_ptr() if name in found else 0 for name in QUANTITIES]
+        given = [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
+        gradients = any(name not in ENERGIES for name in names)
+        head = *counts, torch.get_num_threads(), gradients, *given, self.weights.data_ptr(), *results
         try:
             workspace = self._idle.pop()
         except IndexError:
             workspace = torch.empty(0, dtype=torch.uint8)
-        while True:
-            memory = workspace.data_ptr(), workspace.numel()
-            call = _Call(n_atoms, n_systems, neighbor.shape[0], threads, gradients, *addresses, *memory)
-            refused = self._evaluate(ctypes.byref(call))
-            if refused >= 0:
-                break
+        while (refused := evaluate(_CALL.pack(*head, workspace.data_ptr(), workspace.numel()))) < 0:
             workspace = torch.empty(-refused - refused // 8, dtype=torch.uint8)
         self._idle.append(workspace)
-        if refused == 1:
+        if refused == _BAD_TYPES:
             raise InputError(f"atom types must lie in 0..{self.n_types - 1}")
-        if refused:
+        if refused == _BAD_LIST:
             raise InputError("neighbours or systems are out of range: the neighbour list is not that of the state")
-        found = {"atomic_energy": atomic, "energy": energy}
-        if gradients:
-            found |= {
-                "forces": forces.view(n_atoms, 3),
-                "virial": virial.view(n_systems, 3, 3),
-                "stress": stress.view(n_systems, 3, 3),
-            }
-        return found
+        return None if refused == _UNLISTED else found
+
+
+def _room_for(names: Sequence[str], n_atoms: int, n_systems: int) -> Outputs:
+    shapes: dict[str, tuple[int, ...]] = {
+        "atomic_energy": (n_atoms,),
+        "energy": (n_systems,),
+        "forces": (n_atoms, 3),
+        "virial": (n_systems, 3, 3),
+        "stress": (n_systems, 3, 3),
+    }
+    return {name: torch.empty(shapes[name], dtype=torch.float64) for name in names}

@@ -14,8 +14,8 @@ from shoal.architectures.native.sweeps import backward, forward
 from shoal.native import shipped
 from shoal.nn.convolution.native.emit import emit_convolution, emit_harmonics
 
-INTERFACE = 3
-"""To be raised when what passes between Python and a kernel changes: `Call` and the exported functions."""
+INTERFACE = 4
+"""To be raised when what passes between a caller and a kernel changes: call.h and the exported functions."""
 BLOCK = 6
 """Atoms of a block: rows of a matrix product that share the loads of its matrix."""
 
@@ -51,8 +51,11 @@ def _entry(plan: ModelPlan) -> str:
     gradient = [f"      backward_{n}(c, m, s, lo, hi, own);\n#pragma omp barrier" for n in range(last, -1, -1) if last]
     sweeps = [f"    forward_{n}(c, m, s, lo, hi);\n#pragma omp barrier" for n in range(last + 1)]
     return f"""\
-static int64_t needed_bytes(const Call& c, int most) {{
+constexpr int64_t WEIGHTS_OF_AN_EDGE = {sum(layer.convolution.n_weights for layer in plan.layers)};
+
+static int64_t needed_bytes(const Call& call, int most) {{
   Arena arena(nullptr);
+  const Call c = completed(call, WEIGHTS_OF_AN_EDGE, arena);
   Memory memory(arena, c.n_atoms, c.n_edges, int(c.threads));
   for (int t = 0; t < c.threads; ++t) Scratch scratch(arena, most);
   return int64_t(arena.used) + 256;
@@ -61,15 +64,15 @@ static int64_t needed_bytes(const Call& c, int most) {{
 EXPORT int64_t interface() {{ return {INTERFACE}; }}
 EXPORT int64_t types() {{ return TYPES; }}
 EXPORT int64_t bytes_of_weights() {{ return {plan.weights.numel()} * sizeof(real); }}
-EXPORT int64_t weights_of_an_edge() {{ return {sum(layer.convolution.n_weights for layer in plan.layers)}; }}
 
 // 0, what out_of_range says, or less the bytes of the workspace it needs
 EXPORT int64_t evaluate(const Call* call) {{
-  const Call& c = *call;
-  if (const int refused = out_of_range(c, TYPES)) return refused;
-  const int wanted = int(c.threads), most = most_neighbors(c.n_atoms, c.offsets);
-  if (const int64_t needed = needed_bytes(c, most); needed > c.workspace_bytes) return -needed;
-  Arena arena((char*)((size_t(c.workspace) + 63) & ~size_t(63)));
+  if (const int refused = out_of_range(*call, TYPES)) return refused;
+  const int most = most_neighbors(call->n_atoms, call->offsets);
+  if (const int64_t needed = needed_bytes(*call, most); needed > call->workspace_bytes) return -needed;
+  Arena arena((char*)((size_t(call->workspace) + 63) & ~size_t(63)));
+  const Call c = completed(*call, WEIGHTS_OF_AN_EDGE, arena);
+  const int wanted = int(c.threads);
   Memory m(arena, c.n_atoms, c.offsets[c.n_atoms], wanted);
   std::vector<Scratch> scratch;
   for (int t = 0; t < wanted; ++t) scratch.emplace_back(arena, most);

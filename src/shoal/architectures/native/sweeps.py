@@ -67,7 +67,7 @@ def forward(plan: ModelPlan, layer: LayerPlan) -> str:
         f"// layer {n}: sums over neighbours, linear maps, nonlinearity"
         + ("; energy and its gradient" if last else ""),
         f"static void forward_{n}(const Call& c, Memory& m, Scratch& s, int64_t lo, int64_t hi) {{",
-        "  const real* W = c.weights;",
+        "  const real* W = (const real*)c.weights;",
         f"  Radial{n} radial = radial_{n}(W, int(s.ld), s.radial);",
         "  for (int64_t first = lo; first < hi; first += BLOCK) {",
         "    const int atoms = int(std::min<int64_t>(BLOCK, hi - first));",
@@ -172,7 +172,7 @@ def backward(plan: ModelPlan, layer: LayerPlan) -> str:
         f"// layer {n}: derivatives by its edges"
         + (", by the features that enter it, and through the layer before" if n else ""),
         f"static void backward_{n}(const Call& c, Memory& m, Scratch& s, int64_t lo, int64_t hi, double* forces) {{",
-        "  const real* W = c.weights;",
+        "  const real* W = (const real*)c.weights;",
         f"  Radial{n} radial = radial_{n}(W, int(s.ld), s.radial);",
         "  for (int64_t first = lo; first < hi; first += BLOCK) {",
         "    const int atoms = int(std::min<int64_t>(BLOCK, hi - first));",

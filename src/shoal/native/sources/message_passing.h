@@ -1,18 +1,7 @@
 // What every message-passing kernel needs around its layers: edges from positions, edge gradients to forces and virial,
 // sums over systems. All distances, energies and sums over atoms are float64.
 
-struct Call {
-  int64_t n_atoms, n_systems, n_edges, threads, gradients;
-  const double *positions, *cell;                    // (N, 3), (S, 3, 3)
-  const int64_t *offsets, *neighbor, *shifts;        // (N + 1), (E), (E, 3): rows of a full list, by centre
-  const int64_t *types, *system;                     // (N)
-  const double* energy_weights;                      // (N) or null
-  const real* weights;                               // everything the model was trained to
-  double *atomic_energy, *energy;                    // (N), (S)
-  double *forces, *virial, *stress;                  // (N, 3), (S, 3, 3), (S, 3, 3)
-  char* workspace;
-  int64_t workspace_bytes;
-};
+#include "call.h"
 
 // Hands out a stretch of memory, every piece on a cache line of its own.
 struct Arena {
@@ -37,6 +26,20 @@ static int out_of_range(const Call& c, int64_t types) {
   }
   for (int64_t e = 0; e < c.n_edges; ++e) wrong |= uint64_t(c.neighbor[e]) >= uint64_t(c.n_atoms);
   return wrong ? 2 : 0;
+}
+
+// Waking a thread takes tens of microseconds, the work of so many radial weights.
+constexpr int64_t WEIGHTS_OF_A_THREAD = 60000;
+
+// The call with room for results that nobody asked for, and with as many threads as are worth waking.
+static Call completed(Call c, int64_t weights_of_an_edge, Arena& arena) {
+  c.threads = std::max<int64_t>(1, std::min(c.threads, c.n_edges * weights_of_an_edge / WEIGHTS_OF_A_THREAD));
+  if (!c.atomic_energy) c.atomic_energy = arena.take<double>(c.n_atoms);
+  if (!c.energy) c.energy = arena.take<double>(c.n_systems);
+  if (!c.forces) c.forces = arena.take<double>(3 * c.n_atoms);
+  if (!c.virial) c.virial = arena.take<double>(9 * c.n_systems);
+  if (!c.stress) c.stress = arena.take<double>(9 * c.n_systems);
+  return c;
 }
 
 static int most_neighbors(int64_t n_atoms, const int64_t* offsets) {

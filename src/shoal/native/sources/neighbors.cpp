@@ -10,6 +10,7 @@
 #pragma GCC optimize("fp-contract=off")  // distances at the cutoff must be those of other programs, to the last bit
 #endif
 #include "vectors.h"
+#include "call.h"
 
 namespace {
 
@@ -346,12 +347,9 @@ void rank(std::vector<Pair>& pairs, const Part& part, int64_t* counts) {
     }
 }
 
-}  // namespace
-
-// Finds all pairs. `offsets` (N + 1) are filled in; a handle for `neighbors_fill` is returned, null where `failure`,
-// [status, system], says that a system cannot be done.
-EXPORT void* neighbors_search(int64_t n_systems, const int64_t* atoms, const double* positions, const double* cell,
-                              const uint8_t* pbc, double cutoff, int threads, int64_t* offsets, int64_t* failure) {
+// Null where `failure`, [status, system], says that a system cannot be done; `offsets` (N + 1) are filled in.
+std::unique_ptr<Search> all_pairs(int64_t n_systems, const int64_t* atoms, const double* positions, const double* cell,
+                                  const uint8_t* pbc, double cutoff, int threads, int64_t* offsets, int64_t* failure) {
     auto search = std::make_unique<Search>();
     const int64_t n_atoms = atoms[n_systems];
     threads = int(std::min<int64_t>(threads, 1 + n_atoms / CHUNK));
@@ -416,32 +414,99 @@ EXPORT void* neighbors_search(int64_t n_systems, const int64_t* atoms, const dou
     }
     if (failure[0] != DONE) return nullptr;
     for (int64_t i = 0; i < n_atoms; i++) offsets[i + 1] += offsets[i];
-    search->offsets.assign(offsets, offsets + n_atoms + 1);
+    return search;
+}
+
+// The rows of what was found: neighbours (E), shifts (E, 3) and, where wanted, centres and the reverse of each (E).
+void rows(const Search& search, const int64_t* offsets, int threads, int64_t* centre, int64_t* other, int64_t* shifts,
+          int64_t* reverse) {
+#pragma omp parallel for schedule(dynamic) num_threads(threads) if (search.parts.size() > 1)
+    for (int64_t p = 0; p < int64_t(search.parts.size()); p++) {
+        const Part& part = search.parts[p];
+        const int64_t first = search.systems[part.system].first;
+        const std::vector<Pair>& pairs = search.found[part.thread];
+        for (size_t at = part.from; at < part.to; at++) {
+            const Pair& pair = pairs[at];
+            const int64_t i = first + pair.i, j = first + pair.j;
+            const int64_t there = offsets[i] + pair.rank_i, back = offsets[j] + pair.rank_j;
+            other[there] = j;
+            other[back] = i;
+            if (centre) centre[there] = i, centre[back] = j;
+            if (reverse) reverse[there] = back, reverse[back] = there;
+            for (int k = 0; k < 3; k++) {
+                const int64_t shift = int64_t(pair.shift[k]) + search.wraps[3 * i + k] - search.wraps[3 * j + k];
+                shifts[3 * there + k] = shift;
+                shifts[3 * back + k] = -shift;
+            }
+        }
+    }
+}
+
+// Whether all is finite and the periodic rows of every cell span something: 1e-6 of the product of their lengths.
+bool sound(int64_t n_systems, const int64_t* atoms, const double* positions, const double* cell, const uint8_t* pbc) {
+    double zero = 0;  // times what is not finite is NaN
+    for (int64_t k = 0; k < 3 * atoms[n_systems]; k++) zero += 0 * positions[k];
+    for (int64_t k = 0; k < 9 * n_systems; k++) zero += 0 * cell[k];
+    if (zero != 0) return false;
+    for (int64_t s = 0; s < n_systems; s++) {
+        double rows[9], lengths = 1, normal[3];
+        int n = 0;
+        for (int k = 0; k < 3; k++) {
+            if (!pbc[3 * s + k]) continue;
+            const double* row = cell + 9 * s + 3 * k;
+            lengths *= norm(row[0], row[1], row[2]);
+            std::copy(row, row + 3, rows + 3 * n++);
+        }
+        double spanned = lengths;
+        if (n > 1) {
+            cross(rows, rows + 3, normal);
+            spanned = n == 2 ? norm(normal[0], normal[1], normal[2])
+                             : std::abs(normal[0] * rows[6] + normal[1] * rows[7] + normal[2] * rows[8]);
+        }
+        if (n && !(spanned > 1e-6 * lengths)) return false;
+    }
+    return true;
+}
+
+}  // namespace
+
+// Finds all pairs. `offsets` (N + 1) are filled in; a handle for `neighbors_fill` is returned, null where `failure`,
+// [status, system], says that a system cannot be done.
+EXPORT void* neighbors_search(int64_t n_systems, const int64_t* atoms, const double* positions, const double* cell,
+                              const uint8_t* pbc, double cutoff, int threads, int64_t* offsets, int64_t* failure) {
+    auto search = all_pairs(n_systems, atoms, positions, cell, pbc, cutoff, threads, offsets, failure);
+    if (search) search->offsets.assign(offsets, offsets + atoms[n_systems] + 1);
     return search.release();
 }
 
 // Writes what was found, edge_index (2, E), shifts (E, 3) and reverse (E), and lets it go.
 EXPORT void neighbors_fill(void* handle, int threads, int64_t* edge_index, int64_t* shifts, int64_t* reverse) {
     const std::unique_ptr<Search> search(static_cast<Search*>(handle));
-    int64_t *centre = edge_index, *other = edge_index + search->offsets.back();
-#pragma omp parallel for schedule(dynamic) num_threads(threads) if (search->parts.size() > 1)
-    for (int64_t p = 0; p < int64_t(search->parts.size()); p++) {
-        const Part& part = search->parts[p];
-        const int64_t first = search->systems[part.system].first;
-        const std::vector<Pair>& pairs = search->found[part.thread];
-        for (size_t at = part.from; at < part.to; at++) {
-            const Pair& pair = pairs[at];
-            const int64_t i = first + pair.i, j = first + pair.j;
-            const int64_t there = search->offsets[i] + pair.rank_i, back = search->offsets[j] + pair.rank_j;
-            centre[there] = other[back] = i;
-            other[there] = centre[back] = j;
-            reverse[there] = back;
-            reverse[back] = there;
-            for (int k = 0; k < 3; k++) {
-                const int64_t shift = int64_t(pair.shift[k]) + search->wraps[3 * i + k] - search->wraps[3 * j + k];
-                shifts[3 * there + k] = shift;
-                shifts[3 * back + k] = -shift;
-            }
-        }
-    }
+    const std::vector<int64_t>& offsets = search->offsets;
+    rows(*search, offsets.data(), threads, edge_index, edge_index + offsets.back(), shifts, reverse);
+}
+
+// Whether positions, cells and periodicity can be listed at all.
+EXPORT int64_t geometry_sound(int64_t n_systems, const int64_t* atoms, const double* positions, const double* cell,
+                              const uint8_t* pbc) {
+    return sound(n_systems, atoms, positions, cell, pbc);
+}
+
+// Positions to results: the pairs are listed and handed to a model's kernel, with what else `call` says. What the
+// kernel returns, or UNLISTED where some system cannot be listed.
+EXPORT int64_t neighbors_evaluate(int64_t (*evaluate)(const Call*), const Call* call, const int64_t* atoms,
+                                  const uint8_t* pbc, double cutoff, int threads) {
+    constexpr int64_t UNLISTED = 3;
+    Call c = *call;
+    if (!sound(c.n_systems, atoms, c.positions, c.cell, pbc)) return UNLISTED;
+    std::vector<int64_t> offsets(c.n_atoms + 1);
+    int64_t failure[2];
+    const auto search = all_pairs(c.n_systems, atoms, c.positions, c.cell, pbc, cutoff, threads, offsets.data(), failure);
+    if (!search) return UNLISTED;
+    c.n_edges = offsets.back();
+    const std::unique_ptr<int64_t[]> edges(new (std::nothrow) int64_t[4 * c.n_edges + 1]);
+    if (!edges) return UNLISTED;
+    rows(*search, offsets.data(), threads, nullptr, edges.get(), edges.get() + c.n_edges, nullptr);
+    c.offsets = offsets.data(), c.neighbor = edges.get(), c.shifts = edges.get() + c.n_edges;
+    return evaluate(&c);
 }
