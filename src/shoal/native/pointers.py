@@ -15,9 +15,7 @@ def pointer(tensor: torch.Tensor | None) -> ctypes.c_void_p:
     """The address of a contiguous CPU tensor's numbers; the caller keeps the tensor alive. None is a null pointer."""
     if tensor is None:
         return ctypes.c_void_p(None)
-    assert tensor.is_contiguous()
-    assert tensor.device.type == "cpu"
-    return ctypes.c_void_p(tensor.data_ptr())
+    return ctypes.c_void_p(_address(tensor))
 
 
 def function(library: ctypes.CDLL, name: str, arguments: str, result: str | None = None) -> Callable[..., Any]:
@@ -28,7 +26,17 @@ def function(library: ctypes.CDLL, name: str, arguments: str, result: str | None
     raw = library[name]
     raw.argtypes = [TYPES[letter] for letter in arguments]
     raw.restype = None if result is None else TYPES[result]
-    return lambda *values: raw(*pointers(values))
+
+    def call(*values: Any) -> Any:
+        return raw(*[_address(value) if isinstance(value, torch.Tensor) else value for value in values])
+
+    return call
+
+
+def _address(tensor: torch.Tensor) -> int:
+    assert tensor.is_contiguous()
+    assert tensor.is_cpu
+    return tensor.data_ptr()
 
 
 def pointers(values: Sequence[Any]) -> list[Any]:

@@ -1,0 +1,47 @@
+"""Graphs compiled for any sizes, and what torch wraps around their code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from shoal.cache import inductor_cache
+from shoal.engine.graph import _Unwrapped, compiled_graph
+
+
+def test_the_layers_around_a_graph_are_taken_off_where_that_changes_nothing() -> None:
+    def function(values: list[torch.Tensor]) -> list[torch.Tensor]:
+        a, b = values
+        total = a + b
+        return [total, total.t(), (a * b).amax(), a, total.clone().mul_(2)]
+
+    dims = [("atom", "atom"), ("atom", "atom")]
+    like = [torch.rand(5, 5, dtype=torch.float64) for _ in range(2)]
+    run = compiled_graph(function, like, dims, 1)
+    for n in (5, 7, 1):
+        values = [torch.rand(n, n, dtype=torch.float64) for _ in range(2)]
+        before = [value.clone() for value in values]
+        for found, wanted in zip(run(values), function(before), strict=True):
+            torch.testing.assert_close(found, wanted, rtol=0, atol=0)
+
+    plain = _Unwrapped(_compiled_artifact(lambda a: (a * 2,)))
+    assert plain.code is not None
+    for value in (torch.tensor([1.0, float("nan")]), torch.tensor([3.0])):
+        torch.testing.assert_close(plain([value])[0], value * 2, equal_nan=True)
+    assert plain.proved
+    layered = _Unwrapped(_compiled_artifact(lambda a: (a * 2,)))
+    layered.code = lambda values: (values[0] * 3,)
+    torch.testing.assert_close(layered([torch.ones(2)])[0], torch.full((2,), 2.0))
+    assert layered.code is None
+
+
+def _compiled_artifact(function: Callable[[torch.Tensor], tuple[torch.Tensor]]) -> Any:
+    from torch._inductor import standalone_compile
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    with inductor_cache(), torch.no_grad():
+        graph = make_fx(function, tracing_mode="symbolic")(torch.ones(2))
+        examples = [node.meta["val"] for node in graph.graph.find_nodes(op="placeholder")]
+        return standalone_compile(graph, examples, dynamic_shapes="from_graph", options={})
