@@ -7,7 +7,9 @@ a multiply-add as two. Not counted: geometry, harmonics, activations, sums over 
 memory when each array is read or written once a sweep; gathers are what edges read of their neighbours and of tables,
 mostly from caches. The limit is the longest of: flops at the vector peak, traffic at the copy rate.
 
-    python benchmarks/limit.py L1.shoal L2.shoal L3.shoal --threads 2 --out benchmarks/results/limit.md
+    python benchmarks/limit.py L1.shoal L2.shoal preset:L/3 --threads 2 --out benchmarks/results/limit.md
+
+preset:L/3 is an untrained model of silicon (cutoff 5 A) by that preset, with three layers.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from shoal.architectures import NequIP, NequIPConfig
 from shoal.architectures.native import Kernel, ModelPlan, plan_of, source_of
 from shoal.architectures.native.plan import ConvolutionPlan, LayerPlan
 from shoal.conformance.potential_subject import PotentialSubject
+from shoal.files import ArchitectureSpec
 from shoal.io import atoms_to_state
 from shoal.native import load
 from shoal.neighbors import neighbor_list
@@ -152,11 +155,23 @@ class Case:
     call: Callable[[], object]
 
 
-def case_of(path: Path, pieces: int | None, n_systems: int, n_atoms: int) -> Case:
+def potential_of(name: str) -> LearnedPotential:
+    """Of a package, or untrained of a preset: preset:NAME or preset:NAME/LAYERS."""
+    kind, _, preset = name.rpartition(":")
+    if kind != "preset":
+        return LearnedPotential.from_package(name)
+    preset, _, layers = preset.partition("/")
+    config = {"preset": preset, "type_names": ["Si"], "cutoff": 5.0, "mean_neighbors": 28.0}
+    return LearnedPotential(
+        ArchitectureSpec(name="nequip", config=config | ({"num_layers": int(layers)} if layers else {}))
+    )
+
+
+def case_of(name: str, pieces: int | None, n_systems: int, n_atoms: int) -> Case:
     """The kernel alone: positions and CSR list to forces."""
-    potential = LearnedPotential.from_package(path)
+    potential = potential_of(name)
     types = potential.type_map(True if potential.species_map is None else None)
-    state = atoms_to_state(Crystals(PotentialSubject(potential, types, path.name), n_atoms)(n_systems))
+    state = atoms_to_state(Crystals(PotentialSubject(potential, types, name), n_atoms)(n_systems))
     neighbors = neighbor_list(state, potential.cutoff)
     plan = plan_of(checked_architecture(potential), pieces)
     kernel = Kernel(load(source_of(plan)), plan.weights)
@@ -165,7 +180,13 @@ def case_of(path: Path, pieces: int | None, n_systems: int, n_atoms: int) -> Cas
         *(state.positions, state.cell, neighbors.offsets, neighbors.edge_index[1].contiguous(), neighbors.shifts),
         *(types(state), state.system_index),
     )
-    return Case(path.stem, plan, state.n_atoms, neighbors.n_edges / state.n_atoms, call)
+    return Case(
+        Path(name).stem if name.endswith(".shoal") else name,
+        plan,
+        state.n_atoms,
+        neighbors.n_edges / state.n_atoms,
+        call,
+    )
 
 
 def table(cases: list[Case], timings: dict[str, Timing], rates: dict[str, float]) -> str:
@@ -219,7 +240,9 @@ def _channels(plan: ModelPlan) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("packages", nargs="*", type=Path, help="none: only counts, of the models in the manual")
+    parser.add_argument(
+        "packages", nargs="*", help="or preset:NAME/LAYERS; none: only counts, of the models in the manual"
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--pieces", type=int, default=256, help="of the radial tables; 0: the networks themselves")
@@ -231,7 +254,7 @@ def main() -> None:
         print(f"kflop of an edge, and of an atom\n\n{counts_table()}")
         return
     torch.set_num_threads(arguments.threads)
-    cases = [case_of(path, arguments.pieces or None, arguments.systems, arguments.atoms) for path in arguments.packages]
+    cases = [case_of(name, arguments.pieces or None, arguments.systems, arguments.atoms) for name in arguments.packages]
     dtypes = {case.plan.dtype for case in cases}
     if len(dtypes) > 1:
         parser.error("packages of one precision only: the peaks are those of one")
