@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ase import Atoms
 from ase.build import bulk
 from tests.conftest import rattled
 
@@ -20,6 +21,7 @@ from shoal.deploy.native import choose_table
 from shoal.dynamics import NVE
 from shoal.errors import CompileError, InputError, ModelFileError, UnsupportedRequestError
 from shoal.files import ArchitectureSpec, read_metadata, read_package
+from shoal.files.reference import structures_to_tensors
 from shoal.io import atoms_to_state
 from shoal.native import TARGETS, Target, runnable_targets
 from shoal.neighbors import NeighborList, neighbor_list
@@ -144,6 +146,21 @@ def test_finer_tables_for_smaller_errors(silicon_package: Path) -> None:
     assert fine.force_error <= 1e-7
     with pytest.raises(CompileError, match="compile with --exact"):
         choose_table(potential, content.reference, 1e-15)
+
+
+def test_nuclear_repulsion_hides_no_error_of_tables(silicon: LearnedPotential) -> None:
+    """At 0.6 A it is hundreds of eV/A, of which any error of the networks would be a small share."""
+    config = {**silicon.spec.config, "zbl": True}
+    repelling = LearnedPotential(ArchitectureSpec(name="nequip", config=config), silicon.model.state_dict())
+    close = atoms_to_state([Atoms("Si2", [[0, 0, 0], [0.6, 0, 0]])])
+    types = torch.zeros(2, dtype=torch.int64)
+    parts = [
+        potential(close, neighbor_list(close, potential.cutoff), ("forces",), atom_types=types)["forces"]
+        for potential in (silicon, repelling)
+    ]
+    assert parts[1].norm() > 100 * parts[0].norm()
+    reference = structures_to_tensors(close, types)
+    assert choose_table(repelling, reference, 1e-7) == choose_table(silicon, reference, 1e-7)
 
 
 def test_what_has_no_kernel_is_refused_by_name(silicon_package: Path, tmp_path: Path) -> None:

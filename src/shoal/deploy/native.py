@@ -62,11 +62,12 @@ def choose_table(
 
     A model that was trained with tables keeps its own, whatever they change. Measured in float64 with the tables in
     the model's place of the radial networks, on the structures of a package's `reference` and on dimers of its types
-    from the shortest distance among them to the cutoff. Raises CompileError if no table is fine enough.
+    from the shortest distance among them to the cutoff. Without nuclear repulsion: it has no table, and beside its
+    forces any error would be a small share. Raises CompileError if no table is fine enough.
     """
     checked_architecture(potential)
     trained = potential.spec.radial_table
-    exact = potential.with_core_dtype("float64").with_radial_table(None)
+    exact = potential.with_core_dtype("float64").with_radial_table(None).without_zbl()
     structures, types = tensors_to_structures(reference)
     dimers, dimer_types = _dimers(potential, structures)
     state, types = concatenate([structures, dimers], renumber=True), torch.cat([types, dimer_types])
