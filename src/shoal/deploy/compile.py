@@ -26,7 +26,7 @@ from shoal.devices import as_device
 from shoal.errors import CompileError, InputError, ModelFileError
 from shoal.files import CompiledMetadata, Package, model_kind, read_package
 from shoal.files.compiled import INPUTS, METADATA, OUTPUTS, compute_capability, cpu_isa
-from shoal.files.kernels import KernelFiles, add_kernel
+from shoal.files.kernels import KernelFiles, add_kernel, runnable_kernels
 from shoal.files.reference import tensors_to_structures
 from shoal.native import compiler
 from shoal.potentials import CompiledPotential, LearnedPotential
@@ -94,9 +94,9 @@ def compile_model(
         metadata = _metadata(content, potential, mode, target, device, kernel, files, table)
         _write_metadata(draft, metadata)
         structures, atom_types = tensors_to_structures(content.reference)
-        compiled = CompiledPotential(draft, device)
+        compiled, *others = _opened(draft, device, metadata)
         allowed = 0.0 if table is None or table.trained else table_error
-        differences = verify(compiled, potential, structures, atom_types, allowed)
+        differences = verify(compiled, potential, structures, atom_types, allowed, others)
         if files is not None and mode == "torchscript":  # what runs where the kernel does not
             verify(CompiledPotential(draft, device, use_kernel=False), potential, structures, atom_types)
         _conform(compiled)
@@ -154,6 +154,12 @@ def _table(
 def _operators(kernel: str, mode: str) -> str:
     """The convolution as operators of torch that a file holds, beside a native kernel too."""
     return MODES[mode].kernel if kernel == "native" else kernel
+
+
+def _opened(draft: Path, device: torch.device, metadata: CompiledMetadata) -> list[CompiledPotential]:
+    """A file as it is opened, then by each of its other kernels that run here."""
+    names = [entry["target"] for entry in runnable_kernels(metadata.custom_ops)]
+    return [CompiledPotential(draft, device, use_kernel=name) for name in names or (True,)]
 
 
 def _conform(compiled: CompiledPotential) -> None:
