@@ -28,6 +28,8 @@ def test_a_working_machine(shoal_cli: Cli, tmp_path: Path, monkeypatch: pytest.M
         assert line_of(result, what).startswith("ok")
     assert "argon dimer -0.010400 eV" in result.stdout
     assert str(tmp_path / "cache") in line_of(result, "cache")
+    assert str(tmp_path / "cache" / "native") in line_of(result, "kept kernels")
+    assert " MB of at most 1074 MB, unused ones 90 days" in line_of(result, "kept kernels")
     assert {path.name for path in (tmp_path / "cache").iterdir()} == {"native"}  # kernels it built are of use later
     assert "AOTInductor" not in result.stdout
 

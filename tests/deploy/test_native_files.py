@@ -6,25 +6,30 @@ import os
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from ase import Atoms
 from ase.build import bulk
 from tests.conftest import rattled
 
 import shoal
+from shoal.architectures.native import plan_of, source_of
 from shoal.deploy import compile_model, package_potential
-from shoal.deploy.native import choose_table
+from shoal.deploy.native import choose_table, native_kernel
 from shoal.dynamics import NVE
 from shoal.errors import CompileError, InputError, ModelFileError, UnsupportedRequestError
 from shoal.files import ArchitectureSpec, read_metadata, read_package
+from shoal.files.kernels import KernelFiles
+from shoal.files.reference import structures_to_tensors
 from shoal.io import atoms_to_state
-from shoal.native import TARGETS, Target, runnable_targets
+from shoal.native import TARGETS, Target, build, runnable_targets
 from shoal.neighbors import NeighborList, neighbor_list
 from shoal.potentials import CompiledPotential, LearnedPotential
-from shoal.potentials.native import NativePotential
+from shoal.potentials.native import NativePotential, checked_architecture
 from shoal.state import SimState
 
 
@@ -109,6 +114,33 @@ def test_every_instruction_set_gives_the_same(
     torch.testing.assert_close(forces(fused_silicon, state), want, rtol=0, atol=2e-5)
 
 
+def test_no_file_is_written_if_any_library_is_wrong(
+    silicon_package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not only the best of them, which is what runs here."""
+    last = runnable_targets()[-1]
+
+    def spoilt(potential: LearnedPotential, pieces: int | None) -> KernelFiles:
+        scaled = LearnedPotential.from_package(silicon_package)
+        scaled.model.scale_shift.scales.mul_(1.01)
+        library = build(source_of(plan_of(checked_architecture(scaled), pieces)), last)
+        files = native_kernel(potential, pieces)
+        return replace(files, libraries={**files.libraries, last.name: library})
+
+    monkeypatch.setattr("shoal.deploy.compile.native_kernel", spoilt)
+    with pytest.raises(CompileError, match=rf"\({last.name}\) of .* differs by .* from the eager model"):
+        compile_model(silicon_package, tmp_path / "x.shoal.pt2", kernel="native")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_library_is_opened_by_name(fused_silicon: Path) -> None:
+    for target in runnable_targets():
+        assert CompiledPotential(fused_silicon, use_kernel=target.name).instruction_set == target.name
+    assert CompiledPotential(fused_silicon).instruction_set == runnable_targets()[0].name
+    with pytest.raises(ModelFileError, match="holds no kernel for neon128 that runs here"):
+        CompiledPotential(fused_silicon, use_kernel="neon128")
+
+
 def test_a_foreign_processor_is_told_what_to_do(
     fused_silicon: Path, scripted_with_kernel: Path, state: SimState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,6 +203,21 @@ def test_finer_tables_for_smaller_errors(silicon_package: Path) -> None:
     assert fine.force_error <= 1e-7
     with pytest.raises(CompileError, match="compile with --exact"):
         choose_table(potential, content.reference, 1e-15)
+
+
+def test_nuclear_repulsion_hides_no_error_of_tables(silicon: LearnedPotential) -> None:
+    """At 0.6 A it is hundreds of eV/A, of which any error of the networks would be a small share."""
+    config = {**silicon.spec.config, "zbl": True}
+    repelling = LearnedPotential(ArchitectureSpec(name="nequip", config=config), silicon.model.state_dict())
+    close = atoms_to_state([Atoms("Si2", [[0, 0, 0], [0.6, 0, 0]])])
+    types = torch.zeros(2, dtype=torch.int64)
+    parts = [
+        potential(close, neighbor_list(close, potential.cutoff), ("forces",), atom_types=types)["forces"]
+        for potential in (silicon, repelling)
+    ]
+    assert parts[1].norm() > 100 * parts[0].norm()
+    reference = structures_to_tensors(close, types)
+    assert choose_table(repelling, reference, 1e-7) == choose_table(silicon, reference, 1e-7)
 
 
 def test_what_has_no_kernel_is_refused_by_name(silicon_package: Path, tmp_path: Path) -> None:

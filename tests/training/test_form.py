@@ -218,6 +218,22 @@ def test_short_runs_take_the_reference_of_themselves(tiny_config: Config, tmp_pa
     assert run(tiny_config(max_epochs=1), tmp_path / "out")["training"]["convolution"] == "reference"
 
 
+def test_without_convolutions_none_are_native(
+    tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Warned of where they were asked for by name."""
+    allegro = {"architecture": "allegro", "cutoff": CUTOFF, "num_layers": 1, "num_scalar_features": 8}
+    allegro |= {"num_tensor_features": 2, "scalar_embed_mlp_width": 8, "allegro_mlp_width": 8, "readout_mlp_width": 4}
+    config = {**tiny_config(max_epochs=1, compile=False), "model": allegro}
+    monkeypatch.setattr("shoal.training.session.MANY_STEPS", 0)
+    monkeypatch.setattr("shoal.training.session.MUCH_TIME", 0.0)
+    assert run(config, tmp_path / "auto")["training"]["convolution"] == "reference"
+    config["training"]["convolution"] = "native"
+    with pytest.warns(ShoalWarning, match="goes on with the reference: the architecture allegro has no convolution"):
+        named = run(config, tmp_path / "named")
+    assert named["training"]["convolution"] == "reference"
+
+
 def test_tables_are_for_models_with_radial_networks(tiny_config: Config) -> None:
     config = tiny_config(radial_table=64)
     with pytest.raises(ConfigError, match="radial_table is for the architecture nequip"):

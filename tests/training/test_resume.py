@@ -128,6 +128,25 @@ def test_other_settings_are_refused_by_name(tiny_config: Config) -> None:
         train(tiny_config(max_epochs=2, learning_rate=0.02, seed=3), resume=True)
 
 
+@pytest.mark.parametrize("named", [{}, {"compile": False, "convolution": "reference"}], ids=["auto", "by name"])
+@pytest.mark.parametrize("old", [True, False], ids=["before there were such settings", "now"])
+def test_a_run_goes_on_in_the_form_it_had(tiny_config: Config, old: bool, named: dict[str, Any]) -> None:
+    through = train(tiny_config("through", max_epochs=2))
+    first = train(tiny_config("parts", max_epochs=1))
+    if old:
+        raw = torch.load(first.last, weights_only=True)
+        for setting in ("compile", "convolution", "radial_table"):
+            del raw["config"]["training"][setting]
+        for key in ("compiled", "convolution"):
+            del raw["training"][key]
+        torch.save(raw, first.last)
+    with pytest.raises(ConfigError, match=r"settings: training\.convolution is 'native', was 'auto'$"):
+        train(tiny_config("parts", max_epochs=2, convolution="native"), resume=True)
+    resumed = train(tiny_config("parts", max_epochs=2, **named), resume=True)
+    asked = {f"{file}.ckpt.config.training.{name}" for file in ("last", "best") for name in named}
+    assert set(same_in_the_end(through.output, resumed.output)) <= asked
+
+
 def test_a_cosine_cannot_be_stretched(tiny_config: Config) -> None:
     train(tiny_config(max_epochs=1, schedule="cosine"))
     with pytest.raises(ConfigError, match=r"training\.max_epochs is 2, was 1"):

@@ -12,6 +12,8 @@ from shoal.architectures.base import AtomicEnergyModel as AtomicEnergyModel
 from shoal.architectures.base import ZBLConfig as ZBLConfig
 from shoal.architectures.nequip import NequIP as NequIP
 from shoal.architectures.nequip import NequIPConfig as NequIPConfig
+from shoal.architectures.tabulated import fix_tables as fix_tables
+from shoal.architectures.tabulated import tabulate as tabulate
 from shoal.errors import ConfigError
 
 
@@ -28,15 +30,21 @@ ARCHITECTURES: dict[str, Architecture] = {
 }
 
 
-def build(name: str, config: Mapping[str, Any], *, convolution: str = "reference") -> AtomicEnergyModel:
+def build(
+    name: str, config: Mapping[str, Any], *, convolution: str = "reference", radial_table: int | None = None
+) -> AtomicEnergyModel:
     """A fresh module of the named architecture, its convolutions as `shoal.nn.convolution` names them.
 
-    Raises ConfigError naming an unknown architecture or a bad field.
+    `radial_table`: pieces of the tables that stand for its radial networks. Raises ConfigError naming an unknown
+    architecture or a bad field, or for tables of an architecture that has none.
     """
     if name not in ARCHITECTURES:
         raise ConfigError(f"unknown architecture {name!r}; known: {', '.join(ARCHITECTURES)}")
     architecture = ARCHITECTURES[name]
     try:
-        return architecture.module(architecture.config(**config), convolution=convolution)
+        model = architecture.module(architecture.config(**config), convolution=convolution)
     except ValidationError as error:
         raise ConfigError(f"configuration of {name!r}: {error}") from None
+    if radial_table is not None:
+        tabulate(model, radial_table)
+    return model

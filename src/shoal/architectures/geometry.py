@@ -41,8 +41,7 @@ class EdgeGeometry:
         dtype = self._directions.dtype
         if basis.trainable:
             return basis(self.x).to(dtype)
-        key = (basis.cutoff, len(basis.orders), basis.envelope_p)
-        return self._once(key, lambda: basis(self._x).to(dtype))
+        return self._once(basis.key, lambda: basis(self._x).to(dtype))
 
     def _once(self, key: Hashable, make: Callable[[], Tensor]) -> Tensor:
         if key not in self._made:

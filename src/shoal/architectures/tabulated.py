@@ -1,10 +1,12 @@
-"""Radial weights by the cubic splines of the deployed kernel while a model is trained: what is deployed was trained.
+"""Radial weights by the cubic splines of the deployed kernel, in training and in its package: one model throughout.
 
 The network is evaluated at the knots only; its weights, and trained orders of the basis, learn through the table. Names
 of parameters stay those of the exact model. E edges, K pieces, W weights.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Hashable
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +32,10 @@ class SplineCoefficients(BesselBasis):
         self.register_buffer("knots", knots, persistent=False)
 
     knots: Tensor
+
+    @property
+    def key(self) -> Hashable:
+        return type(self), self.pieces
 
     def forward(self, x: Tensor) -> Tensor:
         """(E, 5) of distances x (E,) as shares of the cutoff: the piece, then factors of value, slope, value, slope."""
@@ -60,16 +66,37 @@ class TabulatedRadial(nn.Module):
 
     def forward(self, coefficients: Tensor) -> Tensor:
         """(E, W) from coefficients (E, 5)."""
+        return _read(self.ends(), coefficients, self._interpolate)
+
+    def ends(self) -> Tensor:
+        """(K, 4, W): value and slope at both ends of each piece."""
         network, basis = self._parts
         *matrices, last = [weight * gain for weight, gain in zip(network.weights, network.gains, strict=True)]
-        hidden = basis.at_knots().to(coefficients.dtype)
+        hidden = basis.at_knots().to(last.dtype)
         for matrix in matrices:
             hidden = hidden @ matrix if network.activation is None else network.activation(hidden @ matrix)
         # slopes are taken before the last matrix, the widest: there is no bias, so that the order does not matter
         values, slopes = (torch.cat([hidden, self.slopes @ hidden]) @ last).chunk(2)
-        ends = torch.stack([values[:-1], slopes[:-1], values[1:], slopes[1:]], dim=1)
-        piece = coefficients[:, 0].to(torch.int64).clamp(0, len(ends) - 1)  # also of distances that are no numbers
-        return self._interpolate(ends, coefficients[:, 1:], piece)
+        return torch.stack([values[:-1], slopes[:-1], values[1:], slopes[1:]], dim=1)
+
+
+class FixedRadial(nn.Module):
+    """A table (K, 4, W) without the network that it came from."""
+
+    table: Tensor
+
+    def __init__(self, table: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("table", table)
+
+    def forward(self, coefficients: Tensor) -> Tensor:
+        """(E, W) from coefficients (E, 5)."""
+        return _read(self.table, coefficients, interpolate)
+
+
+def _read(ends: Tensor, coefficients: Tensor, interpolated: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
+    piece = coefficients[:, 0].to(torch.int64).clamp(0, len(ends) - 1)  # also of distances that are no numbers
+    return interpolated(ends, coefficients[:, 1:], piece)
 
 
 def tabulate(model: AtomicEnergyModel, pieces: int) -> None:
@@ -80,3 +107,10 @@ def tabulate(model: AtomicEnergyModel, pieces: int) -> None:
     for convolution in [module for module in model.modules() if isinstance(module, Convolution)]:
         native = isinstance(convolution, NativeConvolution)
         convolution.radial = TabulatedRadial(convolution.radial, model.basis, native)  # type: ignore[assignment]
+
+
+def fix_tables(model: AtomicEnergyModel) -> None:
+    """Make the tables of a tabulated model once for all; it is no longer to be trained, or saved."""
+    for convolution in [module for module in model.modules() if isinstance(module, Convolution)]:
+        if isinstance(convolution.radial, TabulatedRadial):
+            convolution.radial = FixedRadial(convolution.radial.ends().detach())  # type: ignore[assignment]

@@ -33,7 +33,8 @@ def compile_(
         bool | None,
         typer.Option(
             "--exact/--tables",
-            help="Native kernels: the radial networks themselves, or tables of them. Default: tables in float32.",
+            help="Native kernels: the radial networks themselves, or tables of them. Default: tables in float32. "
+            "Models trained with tables keep those.",
         ),
     ] = None,
     table_error: Annotated[
@@ -44,6 +45,7 @@ def compile_(
     """Compile a model into one file that evaluates any number of structures, and verify it against the model."""
     from shoal.cli._show import show
     from shoal.deploy import compile_model
+    from shoal.files.compiled import radial_table_in_words
 
     start = time.perf_counter()
     show(f"compiling {model} for {device} ...")
@@ -54,7 +56,6 @@ def compile_(
     if metadata.custom_ops:
         show("built for " + ", ".join(entry["target"] for entry in metadata.custom_ops))
     if metadata.radial_table:
-        pieces, error = metadata.radial_table["pieces"], metadata.radial_table["force_error"]
-        show(f"radial tables of {pieces:.0f} pieces, which change forces by at most {error:.1e} eV/A")
+        show(f"radial tables of {radial_table_in_words(metadata.radial_table)}")
     show("largest differences to the eager model (eV/atom, eV/A, eV/A^3; _float64: to it in double precision):")
     show("  " + ", ".join(f"{name} {value:.1e}" for name, value in metadata.verified.items()))

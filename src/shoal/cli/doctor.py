@@ -118,14 +118,12 @@ def compiler() -> Iterator[Finding]:
 def native_kernels() -> Iterator[Finding]:
     """The C++ kernels of neighbour lists and potentials: whether they can be built, for which processor, and kept."""
     try:
-        from shoal.cache import cache_root
+        from shoal.cache import cache_folder
         from shoal.errors import CompileError
-        from shoal.native import build, compiler, runnable_targets, shipped
+        from shoal.native import build, compiler, libraries, runnable_targets, shipped
     except (ImportError, OSError):
         return
     compiler.cache_clear()  # as it is now
-    root = cache_root()
-    n_kept = 0 if root is None else len(list((root / "native").glob("*.so")))
     try:
         build(shipped("neighbor_rows.cpp"))
     except CompileError as error:
@@ -133,8 +131,13 @@ def native_kernels() -> Iterator[Finding]:
         yield Finding("native kernels", "note", str(error).split(". ")[0], mend)
         return
     sets = " ".join(target.name for target in runnable_targets())
-    kept = "not kept: no cache" if root is None else f"{n_kept} built before"
-    yield Finding("native kernels", "ok", f"built by {Path(compiler()).name} for {sets} (the first is used); {kept}")
+    yield Finding("native kernels", "ok", f"built by {Path(compiler()).name} for {sets} (the first is used)")
+    if (folder := cache_folder("native")) is None:
+        yield Finding("kept kernels", "note", "none: there is no cache, they are built anew in each process")
+        return
+    number, size = libraries.kept(folder)
+    bounds = f"at most {libraries.MOST_BYTES / 1e6:.0f} MB, unused ones {libraries.MOST_DAYS} days"
+    yield Finding("kept kernels", "ok", f"{number} libraries, {size / 1e6:.0f} MB of {bounds}, in {folder}")
 
 
 TRIAL = """

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import torch
 
-from shoal.architectures import NequIP
+from shoal.architectures import NequIP, fix_tables
 from shoal.atomic import write_atomically
 from shoal.conformance import check
 from shoal.conformance.potential_subject import PotentialSubject
@@ -26,7 +26,7 @@ from shoal.devices import as_device
 from shoal.errors import CompileError, InputError, ModelFileError
 from shoal.files import CompiledMetadata, Package, model_kind, read_package
 from shoal.files.compiled import INPUTS, METADATA, OUTPUTS, compute_capability, cpu_isa
-from shoal.files.kernels import KernelFiles, add_kernel
+from shoal.files.kernels import KernelFiles, add_kernel, runnable_kernels
 from shoal.files.reference import tensors_to_structures
 from shoal.native import compiler
 from shoal.potentials import CompiledPotential, LearnedPotential
@@ -70,11 +70,12 @@ def compile_model(
     back to its operators where no library of it runs. "inductor" and "reference" are operators of torch. "auto" takes
     native where there is such a kernel and a compiler.
     `exact`: the native kernel computes the radial networks themselves, by default in float64; else tables of them, as
-    fine as force errors below `table_error` (eV/A) need.
+    fine as force errors below `table_error` (eV/A) need. A model that was trained with tables keeps those in every
+    mode; its networks are another model, and `exact` is refused.
     The file is written only if energies, forces and stresses on the package's own structures agree within
     tolerance, in batches of one, two and many, and if it passes the fast set of `shoal.check`. Raises CompileError,
-    saying what failed and what to do, InputError for an unknown mode, target or ending, ModelFileError for a model
-    that cannot be read.
+    saying what failed and what to do, InputError for an unknown mode, target or ending or a contradiction,
+    ModelFileError for a model that cannot be read.
     """
     out, device = Path(out), as_device(device)
     _check_request(out, mode, target, device, kernel)
@@ -84,12 +85,8 @@ def compile_model(
         compare_with_reference(potential, content.reference, f"{model}: the model does not give the package's results")
         draft = Path(scratch) / out.name
         kernel = _chosen_kernel(kernel, mode, potential, device)
-        files, table = None, None
-        if kernel == "native":
-            if exact is None:
-                exact = potential.model_dtype == "float64"
-            table = None if exact else choose_table(potential, content.reference, table_error)
-            files = native_kernel(potential, None if table is None else table.pieces)
+        table = _table(content, potential, kernel, exact, table_error)
+        files = native_kernel(potential, None if table is None else table.pieces) if kernel == "native" else None
         if kernel != "native" or mode != "aotinductor":
             _write(mode, potential.with_convolution(_operators(kernel, mode)), device, draft)
         if files is not None:
@@ -97,9 +94,9 @@ def compile_model(
         metadata = _metadata(content, potential, mode, target, device, kernel, files, table)
         _write_metadata(draft, metadata)
         structures, atom_types = tensors_to_structures(content.reference)
-        compiled = CompiledPotential(draft, device)
-        allowed = 0.0 if table is None else table_error
-        differences = verify(compiled, potential, structures, atom_types, allowed)
+        compiled, *others = _opened(draft, device, metadata)
+        allowed = 0.0 if table is None or table.trained else table_error
+        differences = verify(compiled, potential, structures, atom_types, allowed, others)
         if files is not None and mode == "torchscript":  # what runs where the kernel does not
             verify(CompiledPotential(draft, device, use_kernel=False), potential, structures, atom_types)
         _conform(compiled)
@@ -138,9 +135,31 @@ def _chosen_kernel(kernel: str, mode: str, potential: LearnedPotential, device: 
     return "native"
 
 
+def _table(
+    content: Package, potential: LearnedPotential, kernel: str, exact: bool | None, table_error: float
+) -> RadialTable | None:
+    """The tables that stand for the radial networks: those of training, or what a native kernel may take."""
+    if trained := content.manifest.architecture.radial_table:
+        if exact:
+            raise InputError(
+                f"the model was trained with radial tables of {trained} pieces, its networks alone are another model: "
+                "compile without --exact"
+            )
+        return choose_table(potential, content.reference)
+    if kernel != "native" or exact or (exact is None and potential.model_dtype == "float64"):
+        return None
+    return choose_table(potential, content.reference, table_error)
+
+
 def _operators(kernel: str, mode: str) -> str:
     """The convolution as operators of torch that a file holds, beside a native kernel too."""
     return MODES[mode].kernel if kernel == "native" else kernel
+
+
+def _opened(draft: Path, device: torch.device, metadata: CompiledMetadata) -> list[CompiledPotential]:
+    """A file as it is opened, then by each of its other kernels that run here."""
+    names = [entry["target"] for entry in runnable_kernels(metadata.custom_ops)]
+    return [CompiledPotential(draft, device, use_kernel=name) for name in names or (True,)]
 
 
 def _conform(compiled: CompiledPotential) -> None:
@@ -168,6 +187,8 @@ def _as_package(model: Path, scratch: Path) -> Package:
 
 
 def _write(mode: str, potential: LearnedPotential, device: torch.device, out: Path) -> None:
+    """Write a potential that is used for nothing else."""
+    fix_tables(potential.model)
     try:
         MODES[mode].write(potential, device, out)
     except Exception as error:
@@ -218,7 +239,7 @@ def _metadata(
         custom_ops=[] if files is None else files.described(),
         capabilities=potential.capabilities,
         kernel=kernel,
-        radial_table={} if table is None else {"pieces": table.pieces, "force_error": table.force_error},
+        radial_table={} if table is None else table.described(),
         provenance=manifest.provenance,
     )
 

@@ -5,7 +5,6 @@ N atoms.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations_with_replacement
@@ -14,7 +13,6 @@ from typing import NamedTuple
 import torch
 
 from shoal.architectures.native import plan_of, source_of
-from shoal.architectures.tabulated import tabulate
 from shoal.errors import CompileError
 from shoal.files.kernels import KernelFiles
 from shoal.files.reference import tensors_to_structures
@@ -32,10 +30,19 @@ DIMERS_OF = 8
 
 
 class RadialTable(NamedTuple):
-    """Pieces of the tables; largest error they cause in a force, as a share of it where it is above 1 eV/A."""
+    """Pieces of the tables; largest change they make to a force, as a share of it where it is above 1 eV/A.
+
+    `trained`: the pieces are those of training, and the change is to the networks, which the model never was.
+    """
 
     pieces: int
     force_error: float
+    trained: bool = False
+
+    def described(self) -> dict[str, int | float | str]:
+        """What metadata say of it."""
+        chosen = "training" if self.trained else "table_error"
+        return {"pieces": self.pieces, "force_error": self.force_error, "chosen_by": chosen}
 
 
 def native_kernel(potential: LearnedPotential, pieces: int | None) -> KernelFiles:
@@ -53,12 +60,14 @@ def choose_table(
 ) -> RadialTable:
     """The fewest pieces that change no force by more than `allowed` (eV/A, times that force where it is above 1 eV/A).
 
-    Measured in float64 with the tables in the model's place of the radial networks, on the structures of a package's
-    `reference` and on dimers of its types from the shortest distance among them to the cutoff. Raises CompileError if
-    no table is fine enough.
+    A model that was trained with tables keeps its own, whatever they change. Measured in float64 with the tables in
+    the model's place of the radial networks, on the structures of a package's `reference` and on dimers of its types
+    from the shortest distance among them to the cutoff. Without nuclear repulsion: it has no table, and beside its
+    forces any error would be a small share. Raises CompileError if no table is fine enough.
     """
     checked_architecture(potential)
-    exact = potential.with_core_dtype("float64")
+    trained = potential.spec.radial_table
+    exact = potential.with_core_dtype("float64").with_radial_table(None).without_zbl()
     structures, types = tensors_to_structures(reference)
     dimers, dimer_types = _dimers(potential, structures)
     state, types = concatenate([structures, dimers], renumber=True), torch.cat([types, dimer_types])
@@ -70,23 +79,14 @@ def choose_table(
     expected = forces(exact)
     scale = expected.norm(dim=1).clamp(min=1.0)
     error = float("inf")
-    for pieces in PIECES:
-        error = float(((forces(_tabulated(exact, pieces)) - expected).norm(dim=1) / scale).max())
-        if error <= allowed:
-            return RadialTable(pieces, error)
+    for pieces in PIECES if trained is None else (trained,):
+        error = float(((forces(exact.with_radial_table(pieces)) - expected).norm(dim=1) / scale).max())
+        if error <= allowed or trained:
+            return RadialTable(pieces, error, trained is not None)
     raise CompileError(
         f"radial tables of {PIECES[-1]} pieces change forces by {error:.1e} eV/A, allowed are {allowed:.1e}; "
         "compile with --exact, which takes the radial networks themselves"
     )
-
-
-def _tabulated(potential: LearnedPotential, pieces: int) -> LearnedPotential:
-    """The same potential with tables for its radial networks."""
-    copied = copy.copy(potential)
-    copied._modules = dict(potential._modules)
-    copied.model = copy.deepcopy(potential.model)
-    tabulate(copied.model, pieces)
-    return copied
 
 
 def _dimers(potential: LearnedPotential, structures: SimState) -> tuple[SimState, torch.Tensor]:

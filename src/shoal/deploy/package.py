@@ -30,7 +30,7 @@ def package(checkpoint: str | Path, out: str | Path, *, averaged: bool = True) -
     `averaged`: take the exponential moving average of the weights, as validation does. Raises ModelFileError.
     """
     content = read_checkpoint(checkpoint, averaged=averaged)
-    spec = ArchitectureSpec(name=content.architecture, config=content.config)
+    spec = ArchitectureSpec(name=content.architecture, config=content.config, radial_table=content.radial_table)
     potential = LearnedPotential(spec, content.weights, content.species_map)
     structures, atom_types = frames_to_structures(content.reference_structures)
     return package_potential(

@@ -5,6 +5,9 @@ N atoms, S systems.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import product
+
 import torch
 
 from shoal.contract import QUANTITIES
@@ -26,11 +29,12 @@ def verify(
     structures: SimState,
     atom_types: torch.Tensor,
     allowed: float = 0.0,
+    others: Sequence[CompiledPotential] = (),
 ) -> dict[str, float]:
     """Largest differences of a compiled file to its eager model, in its own dtype and in float64.
 
     Batches: every structure alone, two together, all together, many, one atom alone (no edges). `atom_types` (N,).
-    `allowed`: a difference that is meant to be there.
+    `allowed`: a difference that is meant to be there. `others`: the same file by its other kernels.
     Keys: energy (eV/atom), atomic_energy (eV), both without the isolated atoms, forces (eV/A), virial (eV) and
     stress (eV/A^3, of systems with a volume) against the same dtype, the same with `_float64`.
     Raises CompileError naming the quantity and the batch when a difference exceeds its tolerance or is NaN.
@@ -40,16 +44,18 @@ def verify(
     worst: dict[str, float] = {}
     for name, state, types in _batches(structures, atom_types):
         state, types = state.to(compiled.device), types.to(compiled.device)
-        got = _evaluate(compiled, state, types)
+        got = [(each.instruction_set, _evaluate(each, state, types)) for each in (compiled, *others)]
         for suffix, (reference, tolerance) in references.items():
             expected = _evaluate(reference, state, types)
             shifts = _evaluate(reference, _isolated(state), types)
-            have, want = (_comparable(values, shifts, state) for values in (got, expected))
-            for quantity in QUANTITIES:
+            want = _comparable(expected, shifts, state)
+            found = [(instruction_set, _comparable(values, shifts, state)) for instruction_set, values in got]
+            for (instruction_set, have), quantity in product(found, QUANTITIES):
                 difference, scale = _largest(have[quantity], want[quantity])
                 if not difference <= tolerance * max(1.0, scale):
+                    code = f" ({instruction_set})" if instruction_set else ""
                     raise CompileError(
-                        f"the compiled {quantity} of {name} differs by {difference:.1e} from the eager model "
+                        f"the compiled {quantity}{code} of {name} differs by {difference:.1e} from the eager model "
                         f"(allowed {tolerance * max(1.0, scale):.1e}); no file was written. "
                         "The package itself works eagerly: shoal.load('MODEL.shoal')"
                     )

@@ -12,7 +12,7 @@ A checkpoint is one dictionary, written by `torch.save`:
     provenance                         versions, time, data files, errors of the model
     reference_structures               a few frames: positions (N, 3) A, cell (3, 3) A, pbc (3,), atomic_numbers (N,),
                                        atom_types (N,)
-    config                             the whole training configuration
+    config                             the whole training configuration; its training.radial_table belongs to the model
     training                           what an exact resume needs; `shoal.training` alone reads it
 """
 
@@ -59,6 +59,12 @@ class Checkpoint:
     provenance: dict[str, Any]
     reference_structures: list[dict[str, torch.Tensor]]
     raw: Mapping[str, Any]
+
+    @property
+    def radial_table(self) -> int | None:
+        """Pieces of the tables that the model was trained with, None: with its radial networks."""
+        found = self.raw["config"].get("training", {}).get("radial_table")
+        return None if found is None else int(found)
 
 
 def read_checkpoint(path: str | Path, *, averaged: bool = True) -> Checkpoint:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,9 @@ class CompiledMetadata(BaseModel):
 
     `verified`: largest differences seen when it was written, against the eager model of the same dtype and against
     eager float64 (energy eV/atom, forces eV/A, stress eV/A^3). `kernel`: which convolution it holds. `custom_ops`: the
-    libraries of a native kernel. `radial_table`: pieces of its radial tables and their force error (eV/A), if it has
-    any. `mode`: "native" where a file holds a kernel and nothing else.
+    libraries of a native kernel. `radial_table`: pieces of its radial tables, how far they are from the networks in a
+    force (eV/A), and what chose them, "training" or "table_error", if it has any. `mode`: "native" where a file holds a
+    kernel and nothing else.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,7 +52,7 @@ class CompiledMetadata(BaseModel):
     custom_ops: list[dict[str, str]]
     capabilities: Capabilities
     kernel: str = "inductor"
-    radial_table: dict[str, float] = {}
+    radial_table: dict[str, int | float | str] = {}
     provenance: dict[str, Any] = {}
 
     def to_strings(self) -> dict[str, str]:
@@ -63,6 +65,14 @@ class CompiledMetadata(BaseModel):
         """The inverse of `to_strings`. Raises ValueError."""
         plain = {key for key, field in cls.model_fields.items() if field.annotation is str}
         return cls.model_validate({k: v if k in plain else json.loads(v) for k, v in strings.items()})
+
+
+def radial_table_in_words(table: Mapping[str, int | float | str]) -> str:
+    """What `radial_table` of the metadata says."""
+    pieces, error = float(table["pieces"]), float(table["force_error"])
+    if table.get("chosen_by") == "training":
+        return f"{pieces:.0f} pieces, as it was trained; the networks they stand for are up to {error:.1e} eV/A away"
+    return f"{pieces:.0f} pieces, which change forces by at most {error:.1e} eV/A"
 
 
 def read_metadata(path: str | Path) -> CompiledMetadata:

@@ -45,6 +45,7 @@ def _package(path: Path) -> dict[str, Any]:
         **_model(manifest.type_names, manifest.chemical_species_to_atom_type_map, manifest.cutoff),
         "model_dtype": manifest.capabilities.dtype,
         **_architecture(manifest.architecture.name, manifest.architecture.config, package.weights),
+        **_trained_table(manifest.architecture.radial_table),
         "interaction_range": manifest.capabilities.interaction_range,
         "outputs": manifest.capabilities.outputs,
         "statistics": manifest.statistics,
@@ -82,6 +83,7 @@ def _checkpoint(path: Path) -> dict[str, Any]:
         **_model(checkpoint.type_names, checkpoint.species_map, checkpoint.config.get("cutoff")),
         "model_dtype": checkpoint.config.get("model_dtype", ""),
         **_architecture(checkpoint.architecture, checkpoint.config, checkpoint.weights),
+        **_trained_table(checkpoint.radial_table),
         "statistics": checkpoint.statistics,
         "provenance": checkpoint.provenance,
         "reference_structures": len(checkpoint.reference_structures),
@@ -103,6 +105,10 @@ def _architecture(name: str, config: Mapping[str, Any], weights: Mapping[str, to
         "config": dict(config),
         "n_parameters": sum(value.numel() for parameter, value in weights.items() if parameter in trained),
     }
+
+
+def _trained_table(pieces: int | None) -> dict[str, Any]:
+    return {} if pieces is None else {"radial_table": {"pieces": pieces, "chosen_by": "training"}}
 
 
 def _runs_here(check: Callable[[], object]) -> str:

@@ -59,10 +59,15 @@ def add_kernel(path: Path, kernel: KernelFiles) -> None:
             archive.writestr(f"{prefix}/{FOLDER}/{name}", data)
 
 
-def runnable_kernel(described: list[dict[str, str]]) -> dict[str, str] | None:
-    """The best of a file's libraries that runs on this processor, None if none does."""
+def runnable_kernels(described: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Those of a file's libraries that run on this processor, the best first."""
     by_target = {entry["target"]: entry for entry in described if entry.get("machine") == machine()}
-    return next((by_target[target.name] for target in runnable_targets() if target.name in by_target), None)
+    return [by_target[target.name] for target in runnable_targets() if target.name in by_target]
+
+
+def runnable_kernel(described: list[dict[str, str]]) -> dict[str, str] | None:
+    """The best of them, None if none runs here."""
+    return next(iter(runnable_kernels(described)), None)
 
 
 def read_kernel(path: Path, entry: dict[str, str]) -> tuple[ctypes.CDLL, torch.Tensor]:

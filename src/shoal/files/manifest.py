@@ -14,12 +14,16 @@ REFERENCE = "reference.safetensors"
 
 
 class ArchitectureSpec(BaseModel):
-    """The name of an architecture and the configuration it is built from."""
+    """The name of an architecture and the configuration it is built from.
+
+    `radial_table`: pieces of the tables it was trained with in place of its radial networks; None: the networks.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     config: dict[str, Any]
+    radial_table: int | None = Field(None, ge=1)
 
 
 class Manifest(BaseModel):

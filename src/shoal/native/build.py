@@ -10,13 +10,14 @@ import subprocess
 import tempfile
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from shoal.atomic import write_atomically
-from shoal.cache import cache_folder
+from shoal.atomic import TEMPORARY, write_atomically
 from shoal.errors import CompileError, MissingCompilerError, ShoalWarning
+from shoal.native import libraries
 from shoal.native.targets import Target, machine, runnable_targets
 
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden")
@@ -39,20 +40,28 @@ def build(source: str, target: Target | None = None, defines: Mapping[str, str] 
 
     Kept in the cache by the hash of text, flags and compiler. Raises CompileError with the compiler's first error.
     """
-    return _built(source, target or runnable_targets()[0], defines or {}).read_bytes()
+    chosen = target or runnable_targets()[0]
+    return libraries.read(lambda: _built(source, chosen, defines or {}), Path.read_bytes)
 
 
 def load(source: str, defines: Mapping[str, str] | None = None) -> ctypes.CDLL:
     """The library of a C++ text, built for this processor if it is not in the cache, loaded once a process."""
-    return _loaded(_built(source, runnable_targets()[0], defines or {}))
+    return libraries.read(lambda: _built(source, runnable_targets()[0], defines or {}), _loaded)
 
 
 def load_bytes(library: bytes) -> ctypes.CDLL:
-    """A library that was built before, from memory."""
-    path = _folder() / f"{hashlib.sha256(library).hexdigest()[:32]}.so"
-    if not path.exists():
+    """A library that was built before, from memory: whatever a file of its name holds, this is what is loaded."""
+    path = libraries.folder() / f"{hashlib.sha256(library).hexdigest()[:32]}.so"
+
+    def find() -> Path:
+        with suppress(FileNotFoundError):
+            if libraries.use(path) and path.read_bytes() == library:
+                return path
         write_atomically(path, library)
-    return _loaded(path)
+        libraries.prune(path.parent)
+        return path
+
+    return libraries.read(find, _loaded)
 
 
 @cache
@@ -88,14 +97,15 @@ def _loaded(path: Path) -> ctypes.CDLL:
 def _built(source: str, target: Target, defines: Mapping[str, str]) -> Path:
     command = [compiler(), *FLAGS, *target.flags, *(f"-D{name}={value}" for name, value in sorted(defines.items()))]
     key = hashlib.sha256("\0".join([*command, machine(), _version(command[0]), source]).encode()).hexdigest()[:32]
-    path = _folder() / f"{key}.{target.name}.so"
-    if not path.exists():
+    path = libraries.folder() / f"{key}.{target.name}.so"
+    if not libraries.use(path):
         _compile(command, source, path)
+        libraries.prune(path.parent)
     return path
 
 
 def _compile(command: list[str], source: str, path: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=TEMPORARY) as scratch:
         text, draft = Path(scratch) / "kernel.cpp", Path(scratch) / "kernel.so"
         text.write_text(source)
         for threads in ("-fopenmp", "-Wno-unknown-pragmas"):  # a compiler without OpenMP makes a kernel of one thread
@@ -114,13 +124,3 @@ def _compile(command: list[str], source: str, path: Path) -> None:
 @cache
 def _version(command: str) -> str:
     return subprocess.run([command, "--version"], capture_output=True, text=True, check=False).stdout
-
-
-@cache
-def _scratch() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="shoal-native-")
-
-
-def _folder() -> Path:
-    """In the cache, or for this process only if there is none."""
-    return cache_folder("native") or Path(_scratch().name)

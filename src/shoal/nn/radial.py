@@ -3,7 +3,7 @@
 E edges, K bases. Distances enter in float64; the basis is formed there and rounded once to the model dtype.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from itertools import pairwise
 from math import pi, sqrt
 
@@ -38,6 +38,11 @@ class BesselBasis(nn.Module):
             self.orders = nn.Parameter(orders)
         else:
             self.register_buffer("orders", orders)
+
+    @property
+    def key(self) -> Hashable:
+        """Equal where bases without trained orders give the same."""
+        return self.cutoff, len(self.orders), self.envelope_p
 
     def forward(self, x: Tensor) -> Tensor:
         """Basis values (E, K) float64 of distances x (E,) float64 as shares of the cutoff."""

@@ -16,7 +16,7 @@ from shoal.contract import Capabilities
 from shoal.errors import ModelFileError
 from shoal.files import CompiledMetadata, check_runs_here, read_metadata
 from shoal.files.compiled import INPUTS, OUTPUTS
-from shoal.files.kernels import read_kernel, runnable_kernel
+from shoal.files.kernels import read_kernel, runnable_kernels
 from shoal.neighbors import NeighborList
 from shoal.potentials._ghost import with_ghost, without_ghost
 from shoal.potentials._native import (
@@ -35,14 +35,16 @@ _FORMS = {name: form for name, form in FORMS.items() if name in INPUTS}
 class CompiledPotential(FilePotential):
     """A `.shoal.pt2` (or `.shoal.pth`) file; one file serves any number of systems, atoms and edges.
 
-    A native kernel in it is what runs, if this processor has an instruction set it was built for, or with `use_kernel`
-    false the operators that a `.pth` holds beside it.
+    A native kernel in it is what runs, if this processor has an instruction set it was built for: the best of them, or
+    the one that `use_kernel` names. With `use_kernel` false it is the operators that a `.pth` holds beside it.
 
     Native code: open only files from a source you trust. Raises ModelFileError for a damaged file or one made for
     another device, torch or processor, before anything of it is loaded.
     """
 
-    def __init__(self, path: str | Path, device: torch.device | str | None = None, *, use_kernel: bool = True) -> None:
+    def __init__(
+        self, path: str | Path, device: torch.device | str | None = None, *, use_kernel: bool | str = True
+    ) -> None:
         self.metadata = read_metadata(path)
         wanted = device if device is not None else self.metadata.device
         super().__init__(path, check_runs_here(path, self.metadata, wanted))
@@ -51,7 +53,10 @@ class CompiledPotential(FilePotential):
         self.cutoff = self.metadata.cutoff
         if self.metadata.inputs != INPUTS or self.metadata.outputs != OUTPUTS:
             raise ModelFileError(f"{path}: its inputs or outputs are not those of this version; compile it again")
-        found = runnable_kernel(self.metadata.custom_ops) if use_kernel else None
+        found = next((k for k in runnable_kernels(self.metadata.custom_ops) if use_kernel in (True, k["target"])), None)
+        if found is None and isinstance(use_kernel, str):
+            raise ModelFileError(f"{path} holds no kernel for {use_kernel} that runs here")
+        self.instruction_set = "" if found is None else found["target"]
         self._kernel = None if found is None else Kernel(*read_kernel(self.path, found))
         self.skips_far_pairs = self._kernel is not None
         if self._kernel is None:

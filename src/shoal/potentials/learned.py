@@ -19,7 +19,10 @@ from shoal.state import SimState
 
 
 class LearnedPotential(ShortRangePotential):
-    """An architecture of `shoal.architectures` with its weights; float64 everywhere outside its core."""
+    """An architecture of `shoal.architectures` with its weights; float64 everywhere outside its core.
+
+    Trained with radial tables it computes by them, as its package says (`spec.radial_table`).
+    """
 
     def __init__(
         self,
@@ -31,7 +34,7 @@ class LearnedPotential(ShortRangePotential):
     ) -> None:
         super().__init__()
         self.spec = spec
-        self.model = build(spec.name, spec.config, convolution=convolution)
+        self.model = build(spec.name, spec.config, convolution=convolution, radial_table=spec.radial_table)
         if weights is not None:
             self.model.load_state_dict(dict(weights))
         self.model.eval().requires_grad_(False)
@@ -82,6 +85,16 @@ class LearnedPotential(ShortRangePotential):
     def with_convolution(self, convolution: str) -> LearnedPotential:
         """The same model with another member of `shoal.nn.convolution`: the same numbers, to rounding."""
         return LearnedPotential(self.spec, self.model.state_dict(), self.species_map, convolution=convolution)
+
+    def with_radial_table(self, pieces: int | None) -> LearnedPotential:
+        """The same weights with tables of so many pieces for the radial networks, None: with the networks."""
+        spec = self.spec.model_copy(update={"radial_table": pieces})
+        return LearnedPotential(spec, self.model.state_dict(), self.species_map)
+
+    def without_zbl(self) -> LearnedPotential:
+        """The same model without nuclear repulsion."""
+        spec = self.spec.model_copy(update={"config": {**self.spec.config, "zbl": None}})
+        return LearnedPotential(spec, self.model.state_dict(), self.species_map)
 
     def atomic_energies(self, graph: Graph) -> torch.Tensor:
         return self.model.energies(self._geometry(graph), graph.edge_index, graph.atom_types)

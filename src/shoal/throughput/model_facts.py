@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from shoal.files import CompiledMetadata, model_kind, read_metadata
+from shoal.files.compiled import radial_table_in_words
 from shoal.files.describe import KINDS
 from shoal.files.kernels import runnable_kernel
 from shoal.potentials import Potential
@@ -31,6 +32,5 @@ def kernel_facts(metadata: CompiledMetadata) -> dict[str, str]:
     if metadata.custom_ops and (entry := runnable_kernel(metadata.custom_ops)) is not None:
         facts["kernel"] += f", {entry['target']}"
     if metadata.radial_table:
-        pieces, error = metadata.radial_table["pieces"], metadata.radial_table["force_error"]
-        facts["radial tables"] = f"{pieces:.0f} pieces, which change forces by at most {error:.1e} eV/A"
+        facts["radial tables"] = radial_table_in_words(metadata.radial_table)
     return facts

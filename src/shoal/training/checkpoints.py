@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from shoal.atomic import write_atomically
 from shoal.errors import ConfigError
@@ -15,6 +16,9 @@ from shoal.training.config import TrainConfig
 
 LAST = "last.ckpt"
 BEST = "best.ckpt"
+
+BEFORE = {"compiled": False, "convolution": "reference"}
+"""What runs had whose checkpoints do not say."""
 
 FREE_TO_CHANGE = (
     "output",
@@ -41,12 +45,21 @@ def write_checkpoint(content: Mapping[str, Any], *paths: Path) -> None:
         write_atomically(path, buffer.getbuffer())
 
 
-def check_same_training(config: TrainConfig, saved: Mapping[str, Any], path: str) -> None:
-    """Refuse to resume with settings under which the uninterrupted run would have gone another way.
+def found(raw: Mapping[str, Any], key: str) -> Any:
+    """What a run made of a setting of `BEFORE` that was auto; `raw`: its checkpoint."""
+    return raw["training"].get(key, BEFORE[key])
 
-    Raises ConfigError naming each key and both values.
+
+def check_same_training(config: TrainConfig, raw: Mapping[str, Any], path: str) -> None:
+    """Refuse to resume a checkpoint with settings under which the uninterrupted run would have gone another way.
+
+    Settings that are newer than the checkpoint were at their defaults, and what a run made of auto may be asked for by
+    name. Raises ConfigError naming each key and both values.
     """
-    now, then = dict(_flat(config.model_dump(mode="json"))), dict(_flat(saved))
+    now, then = dict(_flat(config.model_dump(mode="json"))), dict(_flat(_filled(raw["config"])))
+    for setting, key in (("training.compile", "compiled"), ("training.convolution", "convolution")):
+        if then.get(setting) == "auto" and now[setting] == found(raw, key):
+            then[setting] = now[setting]
     free = set(FREE_TO_CHANGE)
     if config.training.schedule.name == "cosine":
         free.discard("training.max_time" if config.training.schedule.over == "time" else "training.max_epochs")
@@ -54,6 +67,14 @@ def check_same_training(config: TrainConfig, saved: Mapping[str, Any], path: str
     if changed:
         listed = "; ".join(f"{key} is {now.get(key)!r}, was {then.get(key)!r}" for key in changed)
         raise ConfigError(f"{path} cannot be resumed with other settings: {listed}")
+
+
+def _filled(saved: Mapping[str, Any]) -> Mapping[str, Any]:
+    """With the defaults of settings that it lacks; as it is, if it is no configuration of this version."""
+    try:
+        return TrainConfig.model_validate(saved).model_dump(mode="json")
+    except ValidationError:
+        return saved
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 
 from shoal.architectures import AtomicEnergyModel, build
-from shoal.architectures.tabulated import tabulate
 from shoal.errors import CompileError
 from shoal.nn.convolution import build_kernels
 
@@ -23,9 +22,8 @@ class Form:
         """A model with the weights of `model`. Raises CompileError where native kernels cannot be had."""
         if self.convolution == "native" and device.type != "cpu":
             raise CompileError(f"native convolutions are for a CPU, not for {device.type}")
-        made = build(architecture, model.config.model_dump(mode="json"), convolution=self.convolution)
+        config = model.config.model_dump(mode="json")
+        made = build(architecture, config, convolution=self.convolution, radial_table=self.radial_table)
         made.load_state_dict(model.state_dict())
         build_kernels(made)
-        if self.radial_table is not None:
-            tabulate(made, self.radial_table)
         return made.to(device)

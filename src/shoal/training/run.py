@@ -94,7 +94,7 @@ def _start_from(config: TrainConfig, output: Path, resume: str | Path | bool | N
 def _prepare(config: TrainConfig, start: Path | None) -> tuple[Session, DataSet]:
     raw = read_checkpoint(start).raw if start is not None else None
     if raw is not None:
-        check_same_training(config, raw["config"], str(start))
+        check_same_training(config, raw, str(start))
     type_map = _type_map(config)
     cutoff = config.model.build(config.type_names).model_dump()["cutoff"]
     data = read_data(config.data, type_map, cutoff)

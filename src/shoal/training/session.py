@@ -17,20 +17,20 @@ import shoal
 from shoal.architectures import AtomicEnergyModel
 from shoal.errors import CompileError, ShoalWarning
 from shoal.files.checkpoint import SCHEMA
+from shoal.nn import Convolution
 from shoal.training.average import MovingAverage
 from shoal.training.batches import Batches
+from shoal.training.checkpoints import found
 from shoal.training.compiled import CompiledPredict
 from shoal.training.config import TrainConfig, TrainingConfig
 from shoal.training.form import Form
 from shoal.training.losses import Errors, Loss
 from shoal.training.predict import Predict, predict
 
+NOT_NATIVE = "convolutions are not native, training goes on with the reference"
 MANY_STEPS = 5000
 MUCH_TIME = 600.0
 """Steps and seconds from which compiling pays for itself."""
-
-BEFORE = {"compiled": False, "convolution": "reference"}
-"""What runs had whose checkpoints do not say."""
 
 
 @dataclass
@@ -88,17 +88,21 @@ class Session:
     def take_form(self, device: torch.device) -> None:
         """Bring the model into the form it is trained in, by the settings, a resumed run, or what is worth it.
 
-        Where there are no native kernels it is the reference, with a ShoalWarning that says why.
+        Where there are no native kernels it is the reference, with a ShoalWarning that says why if they were asked for.
         """
-        settings = self.config.training
+        settings, architecture = self.config.training, str(self.facts["architecture"])
         # within a compiled step Inductor's own convolution is as fast at l_max 1
         native = self._worth_compiling(device) and not self._compiles(device)
         convolution = self._settled(settings.convolution, "convolution", "native" if native else "reference")
-        architecture, self.form = str(self.facts["architecture"]), Form(convolution, settings.radial_table)
+        if convolution == "native" and not any(isinstance(part, Convolution) for part in self.model.modules()):
+            if settings.convolution == "native":
+                _warn(NOT_NATIVE, f"the architecture {architecture} has no convolution")
+            convolution = "reference"
+        self.form = Form(convolution, settings.radial_table)
         try:
             self.model = self.form.of(self.model, architecture, device)
         except CompileError as error:
-            _warn("convolutions are not native, training goes on with the reference", error)
+            _warn(NOT_NATIVE, error)
             self.form = replace(self.form, convolution="reference")
             self.model = self.form.of(self.model, architecture, device)
         self.predict = partial(predict, self.model)
@@ -124,7 +128,7 @@ class Session:
         """A setting; where it is auto, what the run that is resumed had, or else what is worth it."""
         if wanted != "auto":
             return wanted
-        return worth if self._resumed is None else self._resumed["training"].get(key, BEFORE[key])
+        return worth if self._resumed is None else found(self._resumed, key)
 
     def _worth_compiling(self, device: torch.device) -> bool:
         """Whether the steps to come will win back the minute that compiling takes on a CPU."""
@@ -222,8 +226,8 @@ class Session:
         self.errors = Errors(state["errors"])
 
 
-def _warn(what: str, error: Exception) -> None:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def _warn(what: str, why: Exception | str) -> None:
+    reason = str(why).strip().splitlines()[0] if str(why).strip() else type(why).__name__
     warnings.warn(f"{what}: {reason}", ShoalWarning, stacklevel=3)
 
 

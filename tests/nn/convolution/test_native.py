@@ -1,13 +1,13 @@
 """The native convolution is the reference: values, first and second derivatives, on any threads."""
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 from torch import Tensor
 
-from shoal.errors import CompileError
+from shoal.errors import CompileError, InputError
 from shoal.nn import CONVOLUTIONS, SCALAR, Channels, Convolution, Edges, Features, Irrep, spherical_harmonics
 from shoal.nn.convolution import build_kernels
 from shoal.testing import close
@@ -130,11 +130,50 @@ def test_third_derivatives_are_refused() -> None:
         total.backward()
 
 
-def test_an_index_beyond_the_rows_is_an_error() -> None:
+def kernel_calls(native: Convolution, inputs: Inputs) -> dict[str, Callable[..., object]]:
+    """Every kernel by itself, on zeros or on what is given for them by name."""
+    plan, ops = native.plan, torch.ops.shoal
+    sizes = {"x": (N_SOURCES, plan.x.size), "radial": (5, plan.n_weights), "harmonics": (5, plan.n_harmonics)}
+    zeros = {name: torch.zeros(shape, dtype=torch.float64) for name, shape in sizes.items()}
+    g = torch.zeros(N_CENTRES, plan.sums.size, dtype=torch.float64)
+    edges = inputs.centre, inputs.source
+
+    def given(other: dict[str, Tensor]) -> list[Tensor]:
+        return [{**zeros, **other}[name] for name in zeros]
+
+    return {
+        "convolve": lambda **other: ops.convolve(native.kernel, *given(other), *edges, N_CENTRES),
+        "convolve_tangent": lambda **other: ops.convolve_tangent(
+            native.kernel, *given(other), *zeros.values(), *edges, N_CENTRES
+        ),
+        "convolve_backward": lambda **other: ops.convolve_backward(native.kernel, g, *given(other), *edges, True),
+        "convolve_backward_tangent": lambda **other: ops.convolve_backward_tangent(
+            native.kernel, g, *given(other), *zeros.values(), *edges, True
+        ),
+    }
+
+
+@pytest.mark.parametrize("side", ["centre", "source"])
+@pytest.mark.parametrize("beyond", [0, 10**9, -(10**9)])
+def test_an_index_beyond_the_rows_is_an_error_in_every_kernel(side: str, beyond: int) -> None:
+    """Whichever side a kernel groups its edges by."""
     inputs, (_, native) = Inputs("scalars", 5), pair("scalars")
-    inputs.centre[3] = N_CENTRES
-    with pytest.raises(IndexError, match="row that is not there"):
-        inputs.into(native)
+    calls = kernel_calls(native, inputs)
+    for call in calls.values():
+        call()
+    getattr(inputs, side)[3] = {"centre": N_CENTRES, "source": N_SOURCES}[side] + beyond
+    for call in calls.values():
+        with pytest.raises(InputError, match=r"row that is not there: centres must lie in 0\.\.3, sources in 0\.\.2"):
+            call()
+
+
+@pytest.mark.parametrize("name", ["x", "radial", "harmonics"])
+def test_tensors_of_another_form_never_reach_a_kernel(name: str) -> None:
+    inputs, (_, native) = Inputs("scalars", 5), pair("scalars")
+    for call in kernel_calls(native, inputs).values():
+        for wrong in (torch.zeros(5, 1, dtype=torch.float64), torch.zeros(5, 99), torch.zeros(2)):
+            with pytest.raises(InputError, match=f"{name} of a convolution must be torch.float64"):
+                call(**{name: wrong})
 
 
 def test_without_a_compiler_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,10 +41,17 @@ struct Rows {
   vec value(int e, int k) const { return load(at[e] + k); }
 };
 
+// whether all of an index that is no group's are within its rows
+static bool within(const int64_t* index, int64_t n_edges, int64_t rows) {
+  bool fits = true;
+  for (int64_t e = 0; e < n_edges; ++e) fits &= uint64_t(index[e]) < uint64_t(rows);
+  return fits;
+}
+
 // each returns whether all indices are within their rows
 template <class Layer> static bool forward(const Call& c) {
   const Groups groups(c.centre, c.n_edges, c.n_centres);
-  if (!groups.valid) return false;
+  if (!groups.valid || !within(c.source, c.n_edges, c.n_sources)) return false;
   sweep<Edges<Layer>>(groups, c.threads, c.sums, Layer::SUMS, [&](Edges<Layer>& s, const int64_t* edge, int n, int64_t, real* to) {
     s.rows(c, edge, n, c.source, c.x, Layer::X);
     Layer::forward(n, LD, s.near, Rows{s.radial}, s.T, to);
@@ -54,7 +61,7 @@ template <class Layer> static bool forward(const Call& c) {
 
 template <class Layer> static bool forward_tangent(const Call& c) {
   const Groups groups(c.centre, c.n_edges, c.n_centres);
-  if (!groups.valid) return false;
+  if (!groups.valid || !within(c.source, c.n_edges, c.n_sources)) return false;
   sweep<Edges<Layer>>(groups, c.threads, c.sums, Layer::SUMS, [&](Edges<Layer>& s, const int64_t* edge, int n, int64_t, real* to) {
     s.rows(c, edge, n, c.source, c.x, Layer::X);
     s.tangents(c, edge, n);
@@ -66,7 +73,7 @@ template <class Layer> static bool forward_tangent(const Call& c) {
 
 template <class Layer, bool TANGENT> static bool backward(const Call& c) {
   const Groups groups(c.source, c.n_edges, c.n_sources);
-  if (!groups.valid) return false;
+  if (!groups.valid || !within(c.centre, c.n_edges, c.n_centres)) return false;
   sweep<Edges<Layer>>(groups, c.threads, c.to_x, Layer::X, [&](Edges<Layer>& s, const int64_t* edge, int n, int64_t row, real* to) {
     s.rows(c, edge, n, c.centre, c.g, Layer::SUMS);
     for (int e = 0; e < n; ++e) s.to_radial[e] = c.to_radial + edge[e] * Layer::WEIGHTS;

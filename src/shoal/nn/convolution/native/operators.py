@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from shoal.errors import InputError
 from shoal.native import load, pointer
 from shoal.nn.convolution.native.derivatives import source_of
 from shoal.nn.convolution.native.plan import ConvolutionPlan
@@ -53,13 +54,35 @@ class _Call(ctypes.Structure):
 
 def _run(word: str, name: str, n_centres: int, tensors: Mapping[str, Tensor | None]) -> None:
     kept = {key: None if value is None else value.contiguous() for key, value in tensors.items()}
-    x, centre = kept["x"], kept["centre"]
-    assert x is not None
-    assert centre is not None
-    counts = n_centres, x.shape[0], centre.shape[0], torch.get_num_threads()
+    n_sources, n_edges = (0 if tensor is None else len(tensor) for tensor in (kept["x"], kept["centre"]))
+    _check_forms(word, n_centres, n_sources, n_edges, kept)
+    counts = n_centres, n_sources, n_edges, torch.get_num_threads()
     call = _Call(*counts, *(pointer(kept.get(key)) for key in _TENSORS))
     if not getattr(library(word), name)(ctypes.byref(call)):
-        raise IndexError("an edge of a convolution names a row that is not there")
+        raise InputError(
+            f"an edge of a convolution names a row that is not there: centres must lie in 0..{n_centres - 1}, "
+            f"sources in 0..{n_sources - 1}"
+        )
+
+
+def _check_forms(word: str, n_centres: int, n_sources: int, n_edges: int, given: Mapping[str, Tensor | None]) -> None:
+    """The kernel reads as many numbers, of the kind, as its plan says. Raises InputError."""
+    plan, dtype = _PLANS[word]
+    forms = {
+        "centre": ((n_edges,), torch.int64),
+        "source": ((n_edges,), torch.int64),
+        "g": ((n_centres, plan.sums.size), dtype),
+        "x": ((n_sources, plan.x.size), dtype),
+        "radial": ((n_edges, plan.n_weights), dtype),
+        "harmonics": ((n_edges, plan.n_harmonics), dtype),
+    }
+    for name, (shape, kind) in forms.items():
+        for key in (name, f"{name}_t"):
+            tensor = given.get(key)
+            if tensor is not None and (tensor.shape != shape or tensor.dtype != kind):
+                raise InputError(
+                    f"{key} of a convolution must be {kind} {shape}, got {tensor.dtype} {tuple(tensor.shape)}"
+                )
 
 
 def _sums(word: str, x: Tensor, n_centres: int) -> Tensor:

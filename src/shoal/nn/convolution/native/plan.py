@@ -35,7 +35,7 @@ class ConvolutionPlan:
         """Where path n's radial weights begin in a row of them."""
         return sum(self.x.padded(path.channels) for path in self.paths[:n])
 
-    @property
+    @cached_property
     def n_weights(self) -> int:
         return self.weight(len(self.paths))
 
