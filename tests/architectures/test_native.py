@@ -146,6 +146,19 @@ def test_pairs_found_on_the_way_are_those_of_the_list(
         assert_equal(found, run(kernel, state, neighbor_list(state, cutoff)), 1e-13)
 
 
+def test_what_has_another_shape_is_refused(kernel: Kernel, batch: SimState) -> None:
+    neighbors = neighbor_list(batch, 3.0)
+    rest = neighbors.offsets, neighbors.edge_index[1], neighbors.shifts, types_of(batch), batch.system_index
+    for positions, cell, others in (
+        (batch.positions[:, :2], batch.cell, rest),
+        (batch.positions, batch.cell[:, :2], rest),
+        (batch.positions[1:], batch.cell, rest),
+        (batch.positions, batch.cell, (*rest[:2], neighbors.shifts[1:], *rest[3:])),
+    ):
+        with pytest.raises(InputError, match="not"):
+            kernel(positions, cell, *others)
+
+
 def test_what_cannot_be_listed_is_not_evaluated(kernel: Kernel, batch: SimState) -> None:
     far, flat, unknown, endless = (
         batch.replace(positions=batch.positions.clone(), cell=batch.cell.clone()) for _ in "abcd"

@@ -326,7 +326,7 @@ def test_the_gate_sees_every_output_even_of_molecules(
     wrong: str, water_package: Path, compiled_water: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compiled = CompiledPotential(compiled_water)
-    honest = compiled.compute
+    honest = compiled.only
 
     def spoilt(*arguments: object) -> dict[str, torch.Tensor]:
         outputs = {name: value.clone() for name, value in honest(*arguments).items()}  # type: ignore[arg-type]
@@ -338,7 +338,7 @@ def test_the_gate_sees_every_output_even_of_molecules(
     structures, types = tensors_to_structures(package.reference)
     assert not structures.pbc.any()
     verify.verify(compiled, LearnedPotential.from_package(package), structures, types)
-    monkeypatch.setattr(compiled, "compute", spoilt)
+    monkeypatch.setattr(compiled, "only", spoilt)
     with pytest.raises(CompileError, match="differs by"):
         verify.verify(compiled, LearnedPotential.from_package(package), structures, types)
 

@@ -20,6 +20,7 @@ from shoal.io import atoms_to_state
 from shoal.neighbors import neighbor_list
 from shoal.potentials import Committee, CompiledPotential, LearnedPotential
 from shoal.potentials.base import Potential
+from shoal.potentials.native import NativePotential
 from shoal.state import SimState
 
 PIECES = 12
@@ -112,3 +113,10 @@ def test_a_committee_mixes_tables_and_networks(tabulated: LearnedPotential, stat
     members = [tabulated.with_radial_table(pieces) for pieces in (PIECES, None, 64)]
     mean = torch.stack([forces(member, state) for member in members]).mean(dim=0)
     torch.testing.assert_close(forces(Committee(members), state), mean, rtol=0, atol=1e-12)
+
+
+def test_a_kernel_in_memory_has_the_tables_of_training(tabulated: LearnedPotential, state: SimState) -> None:
+    torch.testing.assert_close(forces(NativePotential(tabulated), state), forces(tabulated, state), rtol=0, atol=1e-11)
+    for pieces in (256, None):
+        with pytest.raises(InputError, match=f"trained with tables of {PIECES} pieces"):
+            NativePotential(tabulated, pieces)

@@ -8,14 +8,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
 from shoal.architectures import NequIP
 from shoal.architectures.native import QUANTITIES
 from shoal.contract import Capabilities
-from shoal.errors import UnsupportedRequestError
+from shoal.errors import InputError, UnsupportedRequestError
 from shoal.neighbors import NeighborList
 from shoal.neighbors.native import is_available
 from shoal.potentials._native import FILE_SUPPORT, Forms, checked
@@ -39,25 +39,33 @@ FORMS: Forms = {
 }
 
 
+PIECES = 256
+"""Forces of trained models change by some 1e-5 eV/A; `shoal compile` measures."""
 _DTYPES = (torch.float64, torch.float64, torch.bool, *[torch.int64] * 3)
 
 
 class NativePotential(Potential):
     """A learned potential as generated C++, built here for this processor; results are numbers without a graph.
 
-    `pieces` of the tables that stand for the radial networks; None: the networks themselves, several times slower.
-    Raises UnsupportedRequestError for an architecture without a kernel, CompileError without a compiler.
+    `pieces` of the tables that stand for the radial networks; None: the networks themselves, several times slower;
+    "auto": 256, or those that the potential was trained with, which no others may replace. Raises
+    UnsupportedRequestError for an architecture without a kernel, InputError, CompileError without a compiler.
     """
 
     skips_far_pairs = True
 
-    def __init__(self, potential: LearnedPotential, pieces: int | None = 256) -> None:
+    def __init__(self, potential: LearnedPotential, pieces: int | Literal["auto"] | None = "auto") -> None:
         super().__init__()
         from shoal.architectures.native import Kernel, plan_of, source_of
         from shoal.native import load
 
         self.cutoff, self.type_names, self.species_map = potential.cutoff, potential.type_names, potential.species_map
         self._of = potential.capabilities
+        trained = potential.spec.radial_table
+        if pieces == "auto":
+            pieces = trained or PIECES
+        if trained not in (None, pieces):
+            raise InputError(f"the potential was trained with tables of {trained} pieces, not {pieces}")
         plan = plan_of(checked_architecture(potential), pieces)
         self._kernel = Kernel(load(source_of(plan)), plan.weights)
 

@@ -91,8 +91,7 @@ class Session:
         Where there are no native kernels it is the reference, with a ShoalWarning that says why if they were asked for.
         """
         settings, architecture = self.config.training, str(self.facts["architecture"])
-        # within a compiled step Inductor's own convolution is as fast at l_max 1
-        native = self._worth_compiling(device) and not self._compiles(device)
+        native = device.type == "cpu" and (self._worth_compiling(device) or self._compiles(device))
         convolution = self._settled(settings.convolution, "convolution", "native" if native else "reference")
         if convolution == "native" and not any(isinstance(part, Convolution) for part in self.model.modules()):
             if settings.convolution == "native":

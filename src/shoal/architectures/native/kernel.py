@@ -65,13 +65,14 @@ class Kernel:
         types (N,), system_index (N,) int64; all contiguous on the CPU, the list full and by centre. Pairs beyond the
         cutoff are skipped. Energies alone take less time. Raises InputError.
         """
-        n_atoms, n_edges = len(positions), len(neighbor)
+        n_atoms, n_systems = _sizes(positions, cell)
+        n_edges = len(neighbor)
         same = len(types) == len(system_index) == len(offsets) - 1 == n_atoms and shifts.shape == (n_edges, 3)
         if not same or (energy_weights is not None and len(energy_weights) != n_atoms):
             raise InputError(
                 f"types, systems, offsets, weights or shifts are not those of {n_atoms} atoms and their list"
             )
-        counts = n_atoms, len(cell), n_edges
+        counts = n_atoms, n_systems, n_edges
         tensors = positions, cell, offsets, neighbor, shifts, types, system_index, energy_weights
         found = self._call(self._evaluate, counts, tensors, names)
         assert found is not None
@@ -93,7 +94,7 @@ class Kernel:
         pbc (S, 3) bool, atoms (S + 1,) int64: where each system begins. None where some system cannot be listed,
         which `neighbor_list` explains.
         """
-        counts = len(positions), len(cell), 0
+        counts = *_sizes(positions, cell), 0
         if not len(types) == len(system_index) == counts[0]:
             raise InputError(f"types or systems are not those of {counts[0]} atoms")
         tensors = positions, cell, None, None, None, types, system_index, None
@@ -125,6 +126,13 @@ class Kernel:
         if refused == _BAD_LIST:
             raise InputError("neighbours or systems are out of range: the neighbour list is not that of the state")
         return None if refused == _UNLISTED else found
+
+
+def _sizes(positions: torch.Tensor, cell: torch.Tensor) -> tuple[int, int]:
+    n_atoms, n_systems = len(positions), len(cell)
+    if positions.shape != (n_atoms, 3) or cell.shape != (n_systems, 3, 3):
+        raise InputError(f"positions are (N, 3) and cells (S, 3, 3), not {[*positions.shape]} and {[*cell.shape]}")
+    return n_atoms, n_systems
 
 
 def _room_for(names: Sequence[str], n_atoms: int, n_systems: int) -> Outputs:
