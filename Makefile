@@ -17,7 +17,7 @@ help:
 	@echo "make lint      ruff and mypy          make format  let ruff mend what it can"
 	@echo "make docs      the manual in docs/_build/html"
 	@echo "make bench     speed beside NequIP and torch-sim (builds make peers first)"
-	@echo "make bench-kernels     the native kernel beside NequIP's compiled file"
+	@echo "make bench-kernels     native kernels beside NequIP's compiled file, LAMMPS and nequip-train (an hour)"
 	@echo "make peers     environments of the programs we compare with, in .venv-peers/"
 
 # torch goes in first, by itself: a torch that is there already is not replaced by a larger build
@@ -64,7 +64,7 @@ bench: venv peers
 	benchmarks/run.sh
 
 bench-kernels: venv peers
-	benchmarks/run.sh kernels
+	benchmarks/run.sh kernels limit lammps train_epochs
 
 clean:
 	rm -rf $(VENV) docs/_build demo-out .pytest_cache .mypy_cache .ruff_cache

@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, help="append the table to this Markdown file")
+    parser.add_argument("--title", default="", help="what the data are, for the table")
     parser.add_argument("--split", type=Path, help="make the folder from this file of one element, a tenth for val")
     parser.add_argument("--sides", nargs="*", help="only these of the table's rows")
     arguments = parser.parse_args()
@@ -70,7 +71,8 @@ def main() -> None:
     for name, values in seconds.items():
         median = statistics.median(values)
         lines.append(f"| {name} | {median:.2f} | {min(values):.2f}-{max(values):.2f} | {median / best:.2f} |")
-    text = f"\n## {arguments.threads} threads\n\n{title}; {arguments.rounds} alternate rounds\n\n" + "\n".join(lines)
+    heading = ", ".join(filter(None, (arguments.title, f"{arguments.threads} threads")))
+    text = f"\n## {heading}\n\n{title}; {arguments.rounds} alternate rounds\n\n" + "\n".join(lines)
     print(text)
     if arguments.out:
         with open(arguments.out, "a") as file:
