@@ -104,6 +104,32 @@ def test_compile_passes_its_flags_on(shoal_cli: Cli, checkpoint: Path, monkeypat
     assert "256 pieces, which change forces by at most 2.0e-06 eV/A" in result.stdout
 
 
+def test_export_passes_its_flags_on(shoal_cli: Cli, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import shoal.integrations.metatomic as metatomic
+
+    seen: dict[str, object] = {}
+
+    def fake(model: Path, out: Path, **options: object) -> metatomic.Exported:
+        seen.update(model=model, out=out, **options)
+        return metatomic.Exported(out, {"energy": 1e-7})
+
+    wanted = set(metatomic.export_model.__kwdefaults__ or {})
+    monkeypatch.setattr(metatomic, "export_model", fake)
+    flags = ("--map", "Si=Si_a", "--name", "n", "--author", "A", "--author", "B", "--description", "d", "--portable")
+    result = shoal_cli("export", checkpoint, "a.pt", *flags)
+    assert result.exit_code == 0, result.output
+    assert seen == {
+        "model": checkpoint,
+        "out": Path("a.pt"),
+        "chemical_species_to_atom_type_map": {"Si": "Si_a"},
+        "name": "n",
+        "authors": ["A", "B"],
+        "description": "d",
+    }
+    assert set(seen) == {*wanted, "model", "out"}
+    assert "energy 1.0e-07" in result.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

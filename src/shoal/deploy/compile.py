@@ -79,7 +79,7 @@ def compile_model(
     out, device = Path(out), as_device(device)
     _check_request(out, mode, target, device, kernel)
     with tempfile.TemporaryDirectory(prefix="shoal-compile-") as scratch:
-        content = _as_package(Path(model), Path(scratch))
+        content = as_package(Path(model), Path(scratch))
         potential = LearnedPotential.from_package(content).to(device)
         compare_with_reference(potential, content.reference, f"{model}: the model does not give the package's results")
         draft = Path(scratch) / out.name
@@ -105,7 +105,7 @@ def compile_model(
         _conform(compiled)
         metadata = metadata.model_copy(update={"verified": differences})
         _write_metadata(draft, metadata)
-        _move(draft, out)
+        put(draft, out)
     return metadata
 
 
@@ -158,13 +158,14 @@ def _conform(compiled: CompiledPotential) -> None:
         )
 
 
-def _as_package(model: Path, scratch: Path) -> Package:
+def as_package(model: Path, scratch: Path) -> Package:
+    """A package as it is, a checkpoint packed into `scratch`. Raises ModelFileError."""
     kind = model_kind(model)
     if kind == "checkpoint":
         return read_package(package(model, scratch / "model.shoal"))
     if kind == "package":
         return read_package(model)
-    raise ModelFileError(f"{model} is compiled already; compile takes a .ckpt or a .shoal")
+    raise ModelFileError(f"{model} is compiled already; take the .ckpt or .shoal it was made from")
 
 
 def _write(mode: str, potential: LearnedPotential, device: torch.device, out: Path) -> None:
@@ -241,7 +242,8 @@ def _write_metadata(path: Path, metadata: CompiledMetadata) -> None:
         archive.writestr(f"{prefix}/{METADATA}", json.dumps(metadata.to_strings(), indent=1))
 
 
-def _move(draft: Path, out: Path) -> None:
+def put(draft: Path, out: Path) -> None:
+    """Put a finished file in its place. Raises CompileError."""
     try:
         write_atomically(out, draft.read_bytes())
     except OSError as error:

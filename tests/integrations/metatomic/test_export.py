@@ -1,0 +1,329 @@
+"""An exported model is the eager one to any engine of metatomic."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from math import fsum
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk, fcc111, molecule
+from metatensor.torch import Labels, TensorMap, allclose_raise
+from metatomic.torch import AtomisticModel, load_atomistic_model
+from tests.conftest import rattled, tiny_nequip
+from tests.integrations.metatomic.engine import energy, system_of
+
+from shoal.contract import QUANTITIES, OutputRequest
+from shoal.deploy import package_potential
+from shoal.deploy.torchscript import trace_energies
+from shoal.errors import CompileError, InputError, ModelFileError
+from shoal.files import ArchitectureSpec
+from shoal.integrations.metatomic import export_model
+from shoal.io import atoms_to_state
+from shoal.neighbors import neighbor_list
+from shoal.potentials import LearnedPotential
+
+EXACT = {"rtol": 0.0, "atol": 1e-10}
+
+
+def oxide(copies: int = 1, seed: int = 0) -> Atoms:
+    atoms = bulk("MgO", "rocksalt", a=4.2).repeat((copies, 1, 1))
+    atoms.set_cell(atoms.cell.array @ [[1.0, 0.08, 0.0], [0.0, 0.96, 0.03], [-0.05, 0.0, 1.02]], scale_atoms=True)
+    return rattled(atoms, seed)
+
+
+def slab() -> Atoms:
+    atoms = rattled(fcc111("Mg", (1, 2, 2), a=4.2, vacuum=None, periodic=False), 3)
+    atoms.symbols[1] = "O"
+    return atoms
+
+
+def frames() -> list[Atoms]:
+    """A sheared crystal, a slab, a wire, a molecule and an atom; many images of small cells."""
+    wire = Atoms("MgO", positions=[[0, 0, 0], [0.3, 0.4, 1.8]], cell=[0, 0, 3.4], pbc=[False, False, True])
+    return [oxide(), slab(), wire, Atoms("OMg", positions=[[0, 0, 0], [1.2, 0.7, 0.9]]), Atoms("Mg"), oxide(3, seed=1)]
+
+
+def potential(architecture: str) -> LearnedPotential:
+    config = {
+        "nequip": {"l_max": 2, "num_layers": 2, "num_features": 4, "radial_mlp_width": 8},
+        "allegro": {"l_max": 1, "num_layers": 2, "num_scalar_features": 8, "num_tensor_features": 4},
+    }[architecture]
+    shared = {"cutoff": 3.3, "type_names": ["O", "Mg"], "mean_neighbors": 0.8, "model_dtype": "float64", "seed": 5}
+    made = LearnedPotential(ArchitectureSpec(name=architecture, config={**shared, **config}))
+    made.model.set_scales_shifts([3.0, 2.0], [-432.1, -1.5])  # type: ignore[operator]
+    return made
+
+
+@pytest.fixture(scope="module", params=["nequip", "allegro"])
+def eager(request: pytest.FixtureRequest) -> LearnedPotential:
+    return potential(request.param)
+
+
+@pytest.fixture(scope="module")
+def exported(eager: LearnedPotential, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    state = atoms_to_state([oxide(), slab()])
+    folder = tmp_path_factory.mktemp(eager.spec.name)
+    package = package_potential(eager, folder / "oxide.shoal", state, eager.type_map(True)(state))
+    differences = export_model(package, folder / "oxide.pt", name="oxide", authors=["A. U. Thor"]).differences
+    assert max(differences.values()) < 1e-10
+    return folder / "oxide.pt"
+
+
+@pytest.fixture(scope="module")
+def model(exported: Path) -> AtomisticModel:
+    return load_atomistic_model(exported)
+
+
+def expected(eager: LearnedPotential, atoms: list[Atoms]) -> dict[str, torch.Tensor]:
+    state = atoms_to_state(atoms)
+    types = eager.type_map(True if eager.species_map is None else None)(state)
+    return eager(state, neighbor_list(state, eager.cutoff), QUANTITIES, atom_types=types)
+
+
+def test_energies_forces_and_strain_gradients_are_the_eager_models(
+    eager: LearnedPotential, model: AtomisticModel
+) -> None:
+    """Forwards, many systems of any periodicity at once; the executor of TorchScript has seen other sizes before."""
+    for batch in ([oxide()], frames(), frames()[::-1], frames()):
+        strains = [torch.eye(3, dtype=torch.float64, requires_grad=True) for _ in batch]
+        systems = [system_of(atoms, model, strain) for atoms, strain in zip(batch, strains, strict=True)]
+        want = expected(eager, batch)
+        total = energy(model, systems).block().values
+        atomic = energy(model, systems, "atom").block().values
+        torch.testing.assert_close(total[:, 0], want["energy"], **EXACT)
+        torch.testing.assert_close(atomic[:, 0], want["atomic_energy"], **EXACT)
+        gradients = torch.autograd.grad(total.sum(), strains)
+        torch.testing.assert_close(-torch.stack(gradients), want["virial"], **EXACT)
+        leaves = [system_of(atoms, model) for atoms in batch]
+        forces = torch.autograd.grad(energy(model, leaves).block().values.sum(), [each.positions for each in leaves])
+        torch.testing.assert_close(-torch.cat(forces), want["forces"], **EXACT)
+
+
+def test_gradients_are_those_of_central_differences(model: AtomisticModel) -> None:
+    """Of one selected atom's energy in the positions, of the whole in a strain."""
+    atoms, step, chosen = oxide(2), 2e-5, [(0, 1)]
+    system = system_of(atoms, model)
+    (gradient,) = torch.autograd.grad(energy(model, [system], selected=chosen).block().values.sum(), [system.positions])
+
+    def moved(atom: int, axis: int, by: float) -> float:
+        copied = atoms.copy()
+        copied.positions[atom, axis] += by
+        return energy(model, [system_of(copied, model)], selected=chosen).block().values.item()
+
+    for atom, axis in ((0, 0), (1, 2), (3, 1)):
+        difference = (moved(atom, axis, step) - moved(atom, axis, -step)) / (2 * step)
+        assert float(gradient[atom, axis]) == pytest.approx(difference, abs=1e-6)
+
+    def strained(row: int, column: int, by: float) -> float:
+        copied = atoms.copy()
+        deformation = np.eye(3)
+        deformation[row, column] += by
+        copied.set_cell(atoms.cell.array @ deformation, scale_atoms=True)
+        return energy(model, [system_of(copied, model)]).block().values.item()
+
+    strain = torch.eye(3, dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(energy(model, [system_of(atoms, model, strain)]).block().values.sum(), [strain])
+    for row, column in ((0, 0), (0, 2), (2, 1)):
+        difference = (strained(row, column, step) - strained(row, column, -step)) / (2 * step)
+        assert float(slope[row, column]) == pytest.approx(difference, abs=1e-6)
+
+
+@pytest.mark.parametrize("sample_kind", ["system", "atom"])
+@pytest.mark.parametrize("selected", [None, [(5, 2), (0, 1), (1, 0)], [(3, 0)], []], ids=["all", "some", "one", "none"])
+def test_it_gives_the_maps_of_the_labelled_face(
+    eager: LearnedPotential, model: AtomisticModel, sample_kind: str, selected: list[tuple[int, int]] | None
+) -> None:
+    state = atoms_to_state(frames())
+    labels = None
+    if selected is not None:
+        labels = Labels(["system", "atom"], torch.tensor(selected, dtype=torch.int32).reshape(-1, 2))
+    want = eager.outputs(
+        state, {"energy": OutputRequest(sample_kind=sample_kind)}, labels, atom_types=eager.type_map(True)(state)
+    )["energy"]
+    got = energy(model, [system_of(atoms, model) for atoms in frames()], sample_kind, selected)
+    same(got, want)
+
+
+def same(got: TensorMap, want: TensorMap) -> None:
+    """Names, entries and order of all labels, dtypes, and values."""
+    allclose_raise(got, want, rtol=0.0, atol=1e-10)
+    assert torch.equal(got.block().samples.values, want.block().samples.values)
+    assert got.block().values.dtype == want.block().values.dtype == torch.float64
+
+
+@pytest.mark.parametrize("sample_kind", ["system", "atom"])
+def test_no_systems_and_no_atoms(model: AtomisticModel, sample_kind: str) -> None:
+    nothing = energy(model, [], sample_kind).block()
+    assert nothing.values.shape == (0, 1)
+    assert nothing.samples.names == ["system", "atom"][: 1 if sample_kind == "system" else 2]
+    empty = energy(model, [system_of(Atoms(), model)], sample_kind).block()
+    assert empty.values.shape == (1 if sample_kind == "system" else 0, 1)
+    assert not empty.values.any()
+    among = energy(model, [system_of(each, model) for each in (Atoms(), Atoms("Mg"), Atoms())], sample_kind).block()
+    assert among.values.sum().item() == pytest.approx(-1.5, abs=1e-12)
+
+
+def test_other_units_and_a_backward_pass_through_them(model: AtomisticModel) -> None:
+    """The engine converts in place, what the backward pass needs must not be in it."""
+    system = system_of(oxide(), model)
+    plain = energy(model, [system]).block().values
+    (slope,) = torch.autograd.grad(plain.sum(), [system.positions])
+    other = system_of(oxide(), model)
+    converted = energy(model, [other], unit="meV").block().values
+    (steeper,) = torch.autograd.grad(converted.sum(), [other.positions])
+    torch.testing.assert_close(converted, 1e3 * plain, rtol=1e-12, atol=0)
+    torch.testing.assert_close(steeper, 1e3 * slope, rtol=1e-12, atol=1e-12)
+
+
+def test_second_derivatives_in_positions(eager: LearnedPotential, model: AtomisticModel) -> None:
+    """What heat fluxes and phonons take; along one direction, against differences of the forces."""
+    atoms, step = oxide(), 2e-5
+    along = torch.from_numpy(np.random.default_rng(1).normal(size=(len(atoms), 3)))
+    system = system_of(atoms, model)
+    (slope,) = torch.autograd.grad(energy(model, [system]).block().values.sum(), [system.positions], create_graph=True)
+    (bent,) = torch.autograd.grad((slope * along).sum(), [system.positions])
+
+    def forces(by: float) -> torch.Tensor:
+        copied = atoms.copy()
+        copied.positions += by * along.numpy()
+        return expected(eager, [copied])["forces"]
+
+    torch.testing.assert_close(bent, (forces(-step) - forces(step)) / (2 * step), rtol=0, atol=1e-5)
+
+
+def test_large_energies_lose_no_digits(eager: LearnedPotential, model: AtomisticModel) -> None:
+    atoms = oxide(40)
+    systems = [system_of(atoms, model)]
+    atomic = energy(model, systems, "atom").block().values
+    assert energy(model, systems).block().values.item() == pytest.approx(fsum(atomic[:, 0].tolist()), abs=1e-9)
+
+
+def test_an_element_it_does_not_know_is_refused(model: AtomisticModel) -> None:
+    with pytest.raises(ValueError, match="does not support the atomic type '14'"):
+        energy(model, [system_of(Atoms("Si"), model)])
+
+
+def test_it_says_what_it_is(eager: LearnedPotential, exported: Path, model: AtomisticModel) -> None:
+    capabilities, metadata = model.capabilities(), model.metadata()
+    assert capabilities.atomic_types == [8, 12]
+    assert capabilities.interaction_range == pytest.approx(eager.interaction_range)
+    assert (capabilities.length_unit, capabilities.dtype) == ("angstrom", "float64")
+    assert capabilities.outputs["energy"].unit == "eV"
+    assert capabilities.outputs["energy"].sample_kind == "atom"
+    assert capabilities.supported_devices == ["cuda", "cpu"]
+    (wanted,) = model.requested_neighbor_lists()
+    assert (wanted.cutoff, wanted.full_list, wanted.strict) == (3.3, True, True)
+    assert (metadata.name, metadata.authors) == ("oxide", ["A. U. Thor"])
+    assert len(metadata.extra["package_sha256"]) == 64
+    with zipfile.ZipFile(exported) as archive:
+        extensions = next(each for each in archive.namelist() if each.endswith("extra/extensions"))
+        assert json.loads(archive.read(extensions)) == []
+
+
+def test_its_code_names_no_device_and_holds_no_tensor(model: AtomisticModel) -> None:
+    """So that it runs where it is moved to."""
+    graph = model.module.atomic_energies.inlined_graph
+    constants = graph.findAllNodes("prim::Constant")
+    assert [node for node in constants if str(node.output().type()) == "Device"] == []
+    held = [node.t("value") for node in constants if node.hasAttribute("value") and node.kindOf("value") == "t"]
+    assert [value for value in held if value.dim() > 0] == []
+
+
+@pytest.mark.parametrize("architecture", ["nequip", "allegro"])
+def test_it_runs_where_it_is_moved_to(architecture: str) -> None:
+    """torch's device without memory stands for another: a tensor left behind would be refused."""
+    energies = trace_energies(potential(architecture), torch.device("cpu")).to("meta")
+    vectors = torch.rand(2, 3, dtype=torch.float64, device="meta")
+    edges, types = torch.tensor([[0, 1], [1, 0]], device="meta"), torch.tensor([0, 1], device="meta")
+    assert energies(vectors, edges, types).device.type == "meta"
+
+
+def test_a_process_without_shoal_loads_two_of_them(eager: LearnedPotential, exported: Path, tmp_path: Path) -> None:
+    script = (
+        "import sys, torch, warnings\n"
+        "from metatomic.torch import *\n"
+        "from ase import Atoms\n"
+        "from tests.integrations.metatomic.engine import energy, system_of\n"
+        "atoms = Atoms('OMg', positions=[[0, 0, 0], [1.2, 0.7, 0.9]])\n"
+        "for path in sys.argv[1:]:\n"
+        "    model = load_atomistic_model(path)\n"
+        "    print(energy(model, [system_of(atoms, model)]).block().values.item())\n"
+        "assert not any(name.split('.')[0] == 'shoal' for name in sys.modules)\n"
+    )
+    command = [sys.executable, "-c", script, str(exported), str(exported)]
+    run = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    want = expected(eager, [Atoms("OMg", positions=[[0, 0, 0], [1.2, 0.7, 0.9]])])["energy"].item()
+    assert [float(line) for line in run.stdout.split()] == pytest.approx([want, want], abs=1e-10)
+
+
+def test_a_calculator_of_the_field_gets_the_same(eager: LearnedPotential, exported: Path) -> None:
+    """metatomic's own for ASE, with its own neighbour list and strain."""
+    calculator = pytest.importorskip("metatomic_ase").MetatomicCalculator(exported, check_consistency=True)
+    atoms = oxide(2)
+    atoms.calc = calculator
+    want = expected(eager, [atoms])
+    assert atoms.get_potential_energy() == pytest.approx(want["energy"].item(), abs=1e-10)
+    np.testing.assert_allclose(atoms.get_forces(), want["forces"], rtol=0, atol=1e-10)
+    np.testing.assert_allclose(atoms.get_stress(voigt=False), want["stress"][0], rtol=0, atol=1e-10)
+
+
+def test_types_that_are_no_elements_come_with_their_map(
+    water: LearnedPotential, water_package: Path, tmp_path: Path
+) -> None:
+    export_model(water_package, tmp_path / "water.pt")
+    model = load_atomistic_model(tmp_path / "water.pt")
+    assert model.capabilities().atomic_types == [1, 8]
+    assert model.metadata().name == "water"
+    atoms = rattled(molecule("H2O"), 7, 0.05)
+    got = energy(model, [system_of(atoms, model)]).block().values.item()
+    assert got == pytest.approx(expected(water, [atoms])["energy"].item(), abs=1e-10)
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> Path:
+    """A package with types that are no elements, and no map."""
+    made = tiny_nequip(("big", "small"), "float64", None)
+    state = atoms_to_state([molecule("H2O")])
+    return package_potential(made, tmp_path / "foreign.shoal", state, torch.tensor([0, 1, 1]))
+
+
+def test_types_that_are_no_elements_need_a_map(foreign: Path) -> None:
+    with pytest.raises(InputError, match="big, small are not"):
+        export_model(foreign, foreign.with_suffix(".pt"))
+    with pytest.raises(InputError, match="'B' to 'tall', which is no type of this model"):
+        export_model(foreign, foreign.with_suffix(".pt"), chemical_species_to_atom_type_map={"B": "tall"})
+
+
+def test_a_type_that_no_element_has_is_left_out(foreign: Path) -> None:
+    export_model(foreign, foreign.with_suffix(".pt"), chemical_species_to_atom_type_map={"C": "small", "N": "small"})
+    assert load_atomistic_model(foreign.with_suffix(".pt")).capabilities().atomic_types == [6, 7]
+
+
+def test_a_file_that_differs_is_not_written(
+    water_package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def skewed(made: LearnedPotential, device: torch.device) -> torch.jit.ScriptModule:
+        other = LearnedPotential(made.spec, made.model.state_dict(), made.species_map)
+        other.model.set_scales_shifts([1.3, 1.3 + 1e-7], [-4.0, -5.5])  # type: ignore[operator]
+        return trace_energies(other, device)
+
+    monkeypatch.setattr("shoal.integrations.metatomic.export.trace_energies", skewed)
+    with pytest.raises(CompileError, match="the exported .* of reference structure 0 alone differs by .*e-"):
+        export_model(water_package, tmp_path / "water.pt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_names_are_refused_first(water_package: Path, tmp_path: Path, scripted_water: Path) -> None:
+    for out, error in ((tmp_path / "x.pth", "ends in .pt"), (tmp_path / "none" / "x.pt", "no such folder")):
+        with pytest.raises(InputError, match=error):
+            export_model(water_package, out)
+    with pytest.raises(ModelFileError, match="compiled already"):
+        export_model(scripted_water, tmp_path / "x.pt")
