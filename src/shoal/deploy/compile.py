@@ -17,7 +17,7 @@ from shoal.atomic import write_atomically
 from shoal.conformance import check
 from shoal.conformance.potential_subject import PotentialSubject
 from shoal.deploy.aotinductor import write_aotinductor
-from shoal.deploy.native import TABLE_ERROR, RadialTable, choose_table, native_kernel
+from shoal.deploy.native import TABLE_ERROR, RadialTable, chosen_kernel
 from shoal.deploy.package import package
 from shoal.deploy.prove import compare_with_reference
 from shoal.deploy.torchscript import write_torchscript
@@ -86,10 +86,7 @@ def compile_model(
         kernel = _chosen_kernel(kernel, mode, potential, device)
         files, table = None, None
         if kernel == "native":
-            if exact is None:
-                exact = potential.model_dtype == "float64"
-            table = None if exact else choose_table(potential, content.reference, table_error)
-            files = native_kernel(potential, None if table is None else table.pieces)
+            files, table = chosen_kernel(potential, content.reference, exact, table_error)
         if kernel != "native" or mode != "aotinductor":
             _write(mode, potential.with_convolution(_operators(kernel, mode)), device, draft)
         if files is not None:

@@ -38,6 +38,19 @@ class RadialTable(NamedTuple):
     force_error: float
 
 
+def chosen_kernel(
+    potential: LearnedPotential, reference: Mapping[str, torch.Tensor], exact: bool | None, allowed: float
+) -> tuple[KernelFiles, RadialTable | None]:
+    """A kernel with tables as fine as `allowed` asks (see `choose_table`), or, `exact`, with the radial networks.
+
+    `exact` None: in float64. Raises CompileError, UnsupportedRequestError.
+    """
+    if exact is None:
+        exact = potential.model_dtype == "float64"
+    table = None if exact else choose_table(potential, reference, allowed)
+    return native_kernel(potential, None if table is None else table.pieces), table
+
+
 def native_kernel(potential: LearnedPotential, pieces: int | None) -> KernelFiles:
     """Text, libraries for all instruction sets, weights. Raises CompileError, UnsupportedRequestError."""
     plan = plan_of(checked_architecture(potential), pieces)

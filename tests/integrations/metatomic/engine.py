@@ -22,10 +22,9 @@ PAIR = ["first_atom", "second_atom", "cell_shift_a", "cell_shift_b", "cell_shift
 
 
 def system_of(atoms: Atoms, model: AtomisticModel, strain: torch.Tensor | None = None) -> System:
-    """With the lists that the model asks for, in a random order; positions are a leaf, strained where one is given."""
+    """With the lists that the model asks for, in a random order; positions and cell are leaves, if not strained."""
     plain = systems_to_torch(atoms, dtype=torch.float64)
-    plain.positions.requires_grad_(True)
-    positions, cell = plain.positions, plain.cell
+    positions, cell = plain.positions.requires_grad_(True), plain.cell.requires_grad_(True)
     if strain is not None:
         positions, cell = positions @ strain, cell @ strain
     system = System(plain.types, positions, cell, plain.pbc)

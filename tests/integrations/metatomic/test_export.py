@@ -14,6 +14,7 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
+from ase.io import read, write
 from metatensor.torch import Labels, TensorMap, allclose_raise
 from metatomic.torch import AtomisticModel, load_atomistic_model
 from tests.conftest import rattled, tiny_nequip
@@ -22,9 +23,9 @@ from tests.integrations.metatomic.engine import energy, system_of
 from shoal.contract import QUANTITIES, OutputRequest
 from shoal.deploy import package_potential
 from shoal.deploy.torchscript import trace_energies
-from shoal.errors import CompileError, InputError, ModelFileError
+from shoal.errors import CompileError, InputError, ModelFileError, UnsupportedRequestError
 from shoal.files import ArchitectureSpec
-from shoal.integrations.metatomic import export_model
+from shoal.integrations.metatomic import Exported, export_model
 from shoal.io import atoms_to_state
 from shoal.neighbors import neighbor_list
 from shoal.potentials import LearnedPotential
@@ -50,35 +51,51 @@ def frames() -> list[Atoms]:
     return [oxide(), slab(), wire, Atoms("OMg", positions=[[0, 0, 0], [1.2, 0.7, 0.9]]), Atoms("Mg"), oxide(3, seed=1)]
 
 
-def potential(architecture: str) -> LearnedPotential:
+def potential(architecture: str, **settings: object) -> LearnedPotential:
     config = {
         "nequip": {"l_max": 2, "num_layers": 2, "num_features": 4, "radial_mlp_width": 8},
         "allegro": {"l_max": 1, "num_layers": 2, "num_scalar_features": 8, "num_tensor_features": 4},
     }[architecture]
     shared = {"cutoff": 3.3, "type_names": ["O", "Mg"], "mean_neighbors": 0.8, "model_dtype": "float64", "seed": 5}
-    made = LearnedPotential(ArchitectureSpec(name=architecture, config={**shared, **config}))
+    made = LearnedPotential(ArchitectureSpec(name=architecture, config={**shared, **config, **settings}))
     made.model.set_scales_shifts([3.0, 2.0], [-432.1, -1.5])  # type: ignore[operator]
     return made
 
 
-@pytest.fixture(scope="module", params=["nequip", "allegro"])
-def eager(request: pytest.FixtureRequest) -> LearnedPotential:
-    return potential(request.param)
-
-
-@pytest.fixture(scope="module")
-def exported(eager: LearnedPotential, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def export(made: LearnedPotential, folder: Path, kernel: str) -> Exported:
     state = atoms_to_state([oxide(), slab()])
-    folder = tmp_path_factory.mktemp(eager.spec.name)
-    package = package_potential(eager, folder / "oxide.shoal", state, eager.type_map(True)(state))
-    differences = export_model(package, folder / "oxide.pt", name="oxide", authors=["A. U. Thor"]).differences
-    assert max(differences.values()) < 1e-10
-    return folder / "oxide.pt"
+    package = package_potential(made, folder / "oxide.shoal", state, made.type_map(True)(state))
+    return export_model(package, folder / "oxide.pt", kernel=kernel, name="oxide", authors=["A. U. Thor"])
+
+
+ALL = [
+    pytest.param(("nequip", "portable"), id="nequip, portable"),
+    pytest.param(("allegro", "portable"), id="allegro, portable", marks=pytest.mark.slow),
+    pytest.param(("nequip", "native"), id="nequip, native"),
+]
+
+
+@pytest.fixture(scope="module", params=ALL)
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    architecture, kernel = request.param
+    written = export(potential(architecture), tmp_path_factory.mktemp(architecture), kernel)
+    assert max(written.differences.values()) < 1e-10
+    return written
 
 
 @pytest.fixture(scope="module")
-def model(exported: Path) -> AtomisticModel:
-    return load_atomistic_model(exported)
+def eager(exported: Exported) -> LearnedPotential:
+    return LearnedPotential.from_package(exported.path.with_suffix(".shoal"))
+
+
+@pytest.fixture(scope="module")
+def native(exported: Exported) -> bool:
+    return exported.extensions is not None
+
+
+@pytest.fixture(scope="module")
+def model(exported: Exported) -> AtomisticModel:
+    return load_atomistic_model(exported.path, extensions_directory=exported.extensions)
 
 
 def expected(eager: LearnedPotential, atoms: list[Atoms]) -> dict[str, torch.Tensor]:
@@ -104,6 +121,23 @@ def test_energies_forces_and_strain_gradients_are_the_eager_models(
         leaves = [system_of(atoms, model) for atoms in batch]
         forces = torch.autograd.grad(energy(model, leaves).block().values.sum(), [each.positions for each in leaves])
         torch.testing.assert_close(-torch.cat(forces), want["forces"], **EXACT)
+
+
+def test_gradients_in_the_cell_alone_are_those_of_central_differences(model: AtomisticModel) -> None:
+    """At fixed positions, of the axes that are periodic."""
+    step = 2e-5
+    for atoms in (oxide(), slab()):
+        system = system_of(atoms, model)
+        (gradient,) = torch.autograd.grad(energy(model, [system]).block().values.sum(), [system.cell])
+
+        def moved(atoms: Atoms, row: int, column: int, by: float) -> float:
+            copied = atoms.copy()
+            copied.cell[row, column] += by
+            return energy(model, [system_of(copied, model)]).block().values.item()
+
+        for row, column in ((0, 0), (0, 2), (1, 2)):
+            difference = (moved(atoms, row, column, step) - moved(atoms, row, column, -step)) / (2 * step)
+            assert float(gradient[row, column]) == pytest.approx(difference, abs=1e-6)
 
 
 def test_gradients_are_those_of_central_differences(model: AtomisticModel) -> None:
@@ -182,12 +216,16 @@ def test_other_units_and_a_backward_pass_through_them(model: AtomisticModel) -> 
     torch.testing.assert_close(steeper, 1e3 * slope, rtol=1e-12, atol=1e-12)
 
 
-def test_second_derivatives_in_positions(eager: LearnedPotential, model: AtomisticModel) -> None:
+def test_second_derivatives_in_positions(eager: LearnedPotential, model: AtomisticModel, native: bool) -> None:
     """What heat fluxes and phonons take; along one direction, against differences of the forces."""
     atoms, step = oxide(), 2e-5
     along = torch.from_numpy(np.random.default_rng(1).normal(size=(len(atoms), 3)))
     system = system_of(atoms, model)
     (slope,) = torch.autograd.grad(energy(model, [system]).block().values.sum(), [system.positions], create_graph=True)
+    if native:
+        with pytest.raises(NotImplementedError, match="first derivatives only; .* shoal export --portable"):
+            torch.autograd.grad((slope * along).sum(), [system.positions])
+        return
     (bent,) = torch.autograd.grad((slope * along).sum(), [system.positions])
 
     def forces(by: float) -> torch.Tensor:
@@ -210,25 +248,28 @@ def test_an_element_it_does_not_know_is_refused(model: AtomisticModel) -> None:
         energy(model, [system_of(Atoms("Si"), model)])
 
 
-def test_it_says_what_it_is(eager: LearnedPotential, exported: Path, model: AtomisticModel) -> None:
+def test_it_says_what_it_is(eager: LearnedPotential, exported: Exported, model: AtomisticModel, native: bool) -> None:
     capabilities, metadata = model.capabilities(), model.metadata()
     assert capabilities.atomic_types == [8, 12]
     assert capabilities.interaction_range == pytest.approx(eager.interaction_range)
     assert (capabilities.length_unit, capabilities.dtype) == ("angstrom", "float64")
     assert capabilities.outputs["energy"].unit == "eV"
     assert capabilities.outputs["energy"].sample_kind == "atom"
-    assert capabilities.supported_devices == ["cuda", "cpu"]
+    assert capabilities.supported_devices == (["cpu"] if native else ["cuda", "cpu"])
     (wanted,) = model.requested_neighbor_lists()
     assert (wanted.cutoff, wanted.full_list, wanted.strict) == (3.3, True, True)
     assert (metadata.name, metadata.authors) == ("oxide", ["A. U. Thor"])
     assert len(metadata.extra["package_sha256"]) == 64
-    with zipfile.ZipFile(exported) as archive:
+    with zipfile.ZipFile(exported.path) as archive:
         extensions = next(each for each in archive.namelist() if each.endswith("extra/extensions"))
-        assert json.loads(archive.read(extensions)) == []
+        needed = [each["path"] for each in json.loads(archive.read(extensions))]
+    there = [] if exported.extensions is None else [file.name for file in exported.extensions.iterdir()]
+    assert needed == there
+    assert len(there) == native
 
 
 def test_its_code_names_no_device_and_holds_no_tensor(model: AtomisticModel) -> None:
-    """So that it runs where it is moved to."""
+    """So that a portable one runs where it is moved to."""
     graph = model.module.atomic_energies.inlined_graph
     constants = graph.findAllNodes("prim::Constant")
     assert [node for node in constants if str(node.output().type()) == "Device"] == []
@@ -245,28 +286,46 @@ def test_it_runs_where_it_is_moved_to(architecture: str) -> None:
     assert energies(vectors, edges, types).device.type == "meta"
 
 
-def test_a_process_without_shoal_loads_two_of_them(eager: LearnedPotential, exported: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def tabulated(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """Native, of another model, in float32 and with tables."""
+    written = export(potential("nequip", l_max=1, model_dtype="float32"), tmp_path_factory.mktemp("tables"), "native")
+    assert written.table is not None
+    assert written.table.force_error <= 1e-5
+    return written
+
+
+def test_a_process_without_shoal_loads_several(exported: Exported, tabulated: Exported, tmp_path: Path) -> None:
+    """Of other weights and other kernels, each with its own copy of the operator."""
+    atoms = Atoms("OMg", positions=[[0, 0, 0], [1.2, 0.7, 0.9]])
+    write(tmp_path / "atoms.xyz", atoms)
     script = (
-        "import sys, torch, warnings\n"
-        "from metatomic.torch import *\n"
-        "from ase import Atoms\n"
+        "import sys, ase.io\n"
+        "from metatomic.torch import load_atomistic_model\n"
         "from tests.integrations.metatomic.engine import energy, system_of\n"
-        "atoms = Atoms('OMg', positions=[[0, 0, 0], [1.2, 0.7, 0.9]])\n"
-        "for path in sys.argv[1:]:\n"
-        "    model = load_atomistic_model(path)\n"
+        "atoms = ase.io.read(sys.argv[1])\n"
+        "models = [load_atomistic_model(*each.split(',')) for each in sys.argv[2:]]\n"
+        "for model in models:\n"
         "    print(energy(model, [system_of(atoms, model)]).block().values.item())\n"
         "assert not any(name.split('.')[0] == 'shoal' for name in sys.modules)\n"
     )
-    command = [sys.executable, "-c", script, str(exported), str(exported)]
+    several = [exported, tabulated]
+    files = [str(each.path) + ("" if each.extensions is None else f",{each.extensions}") for each in several]
+    command = [sys.executable, "-c", script, tmp_path / "atoms.xyz", *files]
     run = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
-    want = expected(eager, [Atoms("OMg", positions=[[0, 0, 0], [1.2, 0.7, 0.9]])])["energy"].item()
-    assert [float(line) for line in run.stdout.split()] == pytest.approx([want, want], abs=1e-10)
+    packages = [LearnedPotential.from_package(each.path.with_suffix(".shoal")) for each in several]
+    want = [expected(each, [read(tmp_path / "atoms.xyz")])["energy"].item() for each in packages]
+    exact, close = (float(line) for line in run.stdout.split())
+    assert exact == pytest.approx(want[0], abs=1e-10)
+    assert close == pytest.approx(want[1], abs=1e-5)
 
 
-def test_a_calculator_of_the_field_gets_the_same(eager: LearnedPotential, exported: Path) -> None:
+def test_a_calculator_of_the_field_gets_the_same(eager: LearnedPotential, exported: Exported) -> None:
     """metatomic's own for ASE, with its own neighbour list and strain."""
-    calculator = pytest.importorskip("metatomic_ase").MetatomicCalculator(exported, check_consistency=True)
+    calculator = pytest.importorskip("metatomic_ase").MetatomicCalculator(
+        exported.path, check_consistency=True, extensions_directory=exported.extensions
+    )
     atoms = oxide(2)
     atoms.calc = calculator
     want = expected(eager, [atoms])
@@ -275,36 +334,32 @@ def test_a_calculator_of_the_field_gets_the_same(eager: LearnedPotential, export
     np.testing.assert_allclose(atoms.get_stress(voigt=False), want["stress"][0], rtol=0, atol=1e-10)
 
 
-def test_types_that_are_no_elements_come_with_their_map(
-    water: LearnedPotential, water_package: Path, tmp_path: Path
-) -> None:
-    export_model(water_package, tmp_path / "water.pt")
-    model = load_atomistic_model(tmp_path / "water.pt")
-    assert model.capabilities().atomic_types == [1, 8]
-    assert model.metadata().name == "water"
-    atoms = rattled(molecule("H2O"), 7, 0.05)
-    got = energy(model, [system_of(atoms, model)]).block().values.item()
-    assert got == pytest.approx(expected(water, [atoms])["energy"].item(), abs=1e-10)
+def foreign(folder: Path, species: dict[str, str] | None) -> Path:
+    """A package with types that are no elements."""
+    made = tiny_nequip(("big", "small"), "float64", species)
+    state = atoms_to_state([rattled(molecule("H2O"), 0, 0.05)])
+    return package_potential(made, folder / "foreign.shoal", state, torch.tensor([0, 1, 1]))
 
 
-@pytest.fixture
-def foreign(tmp_path: Path) -> Path:
-    """A package with types that are no elements, and no map."""
-    made = tiny_nequip(("big", "small"), "float64", None)
-    state = atoms_to_state([molecule("H2O")])
-    return package_potential(made, tmp_path / "foreign.shoal", state, torch.tensor([0, 1, 1]))
-
-
-def test_types_that_are_no_elements_need_a_map(foreign: Path) -> None:
+def test_types_that_are_no_elements_need_a_map(tmp_path: Path) -> None:
+    package = foreign(tmp_path, None)
     with pytest.raises(InputError, match="big, small are not"):
-        export_model(foreign, foreign.with_suffix(".pt"))
+        export_model(package, tmp_path / "foreign.pt")
     with pytest.raises(InputError, match="'B' to 'tall', which is no type of this model"):
-        export_model(foreign, foreign.with_suffix(".pt"), chemical_species_to_atom_type_map={"B": "tall"})
+        export_model(package, tmp_path / "foreign.pt", chemical_species_to_atom_type_map={"B": "tall"})
 
 
-def test_a_type_that_no_element_has_is_left_out(foreign: Path) -> None:
-    export_model(foreign, foreign.with_suffix(".pt"), chemical_species_to_atom_type_map={"C": "small", "N": "small"})
-    assert load_atomistic_model(foreign.with_suffix(".pt")).capabilities().atomic_types == [6, 7]
+def test_types_that_are_no_elements_come_with_their_map(tmp_path: Path) -> None:
+    """One of them none has, and the package's structures hold it."""
+    package = foreign(tmp_path, {"C": "small", "N": "small"})
+    export_model(package, tmp_path / "foreign.pt")
+    model = load_atomistic_model(tmp_path / "foreign.pt")
+    assert model.capabilities().atomic_types == [6, 7]
+    assert model.metadata().name == "foreign"
+    atoms = Atoms("CN", positions=[[0, 0, 0], [0, 0, 1.2]])
+    got = energy(model, [system_of(atoms, model)]).block().values.item()
+    want = expected(LearnedPotential.from_package(package), [atoms])["energy"].item()
+    assert got == pytest.approx(want, abs=1e-10)
 
 
 def test_a_file_that_differs_is_not_written(
@@ -321,9 +376,20 @@ def test_a_file_that_differs_is_not_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_bad_names_are_refused_first(water_package: Path, tmp_path: Path, scripted_water: Path) -> None:
+def test_what_cannot_be_is_refused_first(water_package: Path, tmp_path: Path) -> None:
     for out, error in ((tmp_path / "x.pth", "ends in .pt"), (tmp_path / "none" / "x.pt", "no such folder")):
         with pytest.raises(InputError, match=error):
             export_model(water_package, out)
+    with pytest.raises(InputError, match="kernel 'fast' is unknown; there is portable, native"):
+        export_model(water_package, tmp_path / "x.pt", kernel="fast")
+    compiled = tmp_path / "x.shoal.pt2"
+    compiled.touch()
     with pytest.raises(ModelFileError, match="compiled already"):
-        export_model(scripted_water, tmp_path / "x.pt")
+        export_model(compiled, tmp_path / "x.pt")
+
+
+def test_an_architecture_without_a_kernel_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedRequestError, match="no native kernel for the architecture allegro"):
+        export(potential("allegro"), tmp_path, "native")
+    assert not (tmp_path / "oxide.pt").exists()
+    assert not (tmp_path / "extensions").exists()

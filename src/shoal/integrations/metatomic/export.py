@@ -1,13 +1,9 @@
-"""From a checkpoint or package to a file for metatomic's engines, held against the eager model before it is written.
-
-N atoms, E edges, S systems, T types.
-"""
+"""From a checkpoint or package to a file for metatomic's engines, held against the eager model before it is written."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-import subprocess
-import sys
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -17,28 +13,35 @@ from typing import Any, NamedTuple
 import torch
 
 from shoal.deploy.compile import as_package, put
+from shoal.deploy.native import TABLE_ERROR, RadialTable, chosen_kernel
 from shoal.deploy.prove import compare_with_reference
 from shoal.deploy.torchscript import trace_energies
-from shoal.deploy.verify import Batch, Results, batches_of, compare
 from shoal.errors import CompileError, InputError
 from shoal.files import Package
-from shoal.files.reference import tensors_to_structures
-from shoal.neighbors import neighbor_list
+from shoal.files.kernels import KernelFiles
+from shoal.integrations.metatomic.operator import build_operator
+from shoal.integrations.metatomic.processes import run_python
+from shoal.integrations.metatomic.verify import verify
 from shoal.potentials import LearnedPotential
-from shoal.potentials._derivatives import stress
-from shoal.state import TypeMap, split
+from shoal.state import TypeMap
 
+KERNELS = {"portable": ["cuda", "cpu"], "native": ["cpu"]}
+"""And the devices they run on."""
 REFERENCES = {
     "nequip": ["https://doi.org/10.48550/arXiv.2101.03164"],
     "allegro": ["https://doi.org/10.48550/arXiv.2204.05249"],
 }
-CLIENT = Path(__file__).with_name("client.py")
 
 
 class Exported(NamedTuple):
-    """A written file; largest differences to the eager model, as `shoal.deploy.verify.verify` names them."""
+    """A written file; the folder of the libraries it needs, if any; the tables in its kernel, if any.
+
+    differences: largest ones to the eager model, as `shoal.deploy.verify.verify` names them.
+    """
 
     path: Path
+    extensions: Path | None
+    table: RadialTable | None
     differences: dict[str, float]
 
 
@@ -46,6 +49,10 @@ def export_model(
     model: str | Path,
     out: str | Path,
     *,
+    kernel: str = "portable",
+    extensions: str | Path | None = None,
+    exact: bool | None = None,
+    table_error: float = TABLE_ERROR,
     chemical_species_to_atom_type_map: object = None,
     name: str = "",
     authors: Sequence[str] = (),
@@ -53,6 +60,11 @@ def export_model(
 ) -> Exported:
     """Export a `.ckpt` or `.shoal` as a metatomic model `out` (`*.pt`), which engines load without Shoal.
 
+    `kernel`: "portable" is the exact model in operators of torch, for any processor and CUDA devices; "native", for
+    NequIP models on CPUs of this type, the C++ kernel of the whole model, many times faster. The file then holds the
+    kernel, and engines need a library that calls it, from the folder `extensions` (by default of that name beside
+    `out`); it is the same library for all models of this version of Shoal and of torch. `exact`, `table_error`: as for
+    `shoal.compile_model`.
     `name`, `authors` and `description` go into its metadata, beside what the package says of where it comes from.
     `chemical_species_to_atom_type_map`: True for identity or a dict symbol -> type name; by default the map stored in
     the model, else identity. An engine knows elements only.
@@ -60,10 +72,11 @@ def export_model(
     The file is written only if a process that loads it with metatomic, and nothing of Shoal, gets the energies, forces
     and stresses of the eager model on the package's own structures, in batches of one, two and many. Raises
     CompileError, saying what differs, InputError for a name that does not end in .pt or types that are no elements,
-    ModelFileError for a model that cannot be read.
+    UnsupportedRequestError for an architecture without a kernel, ModelFileError for a model that cannot be read.
     """
     model, out = Path(model), Path(out)
-    _check_request(out)
+    folder_of_libraries = out.with_name("extensions") if extensions is None else Path(extensions)
+    _check_request(out, kernel)
     with tempfile.TemporaryDirectory(prefix="shoal-export-") as scratch:
         folder = Path(scratch)
         content = as_package(model, folder)
@@ -71,16 +84,33 @@ def export_model(
         compare_with_reference(potential, content.reference, f"{model}: the model does not give the package's results")
         species = _species(potential, chemical_species_to_atom_type_map)
         said = {
-            **_description(content, potential, species),
-            "metadata": _metadata(content, name or model.name.removesuffix(".shoal"), authors, description),
+            **_description(potential, species, kernel),
+            "metadata": _metadata(content, kernel, name or model.name.removesuffix(".shoal"), authors, description),
         }
-        _write(potential, said, folder)
-        differences = _verify(potential, content, species, folder)
+        files: list[Path] = []
+        table = None
+        if kernel == "native":
+            made, table = chosen_kernel(potential, content.reference, exact, table_error)
+            said["operator"] = _write_kernel(made, folder)
+        else:
+            _write_graph(potential, folder)
+        (folder / "model.json").write_text(json.dumps(said))
+        run_python("the model cannot be saved", "-m", "shoal.integrations.metatomic.save", str(folder))
+        libraries = folder / "extensions"
+        allowed = 0.0 if table is None else table_error
+        differences = verify(folder, str(libraries), potential, content, species, allowed)
+        files = [file for file in libraries.rglob("*") if file.is_file()]
+        for file in files:
+            place = folder_of_libraries / file.relative_to(libraries)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            put(file, place)
         put(folder / "model.pt", out)
-    return Exported(out, differences)
+    return Exported(out, folder_of_libraries if files else None, table, differences)
 
 
-def _check_request(out: Path) -> None:
+def _check_request(out: Path, kernel: str) -> None:
+    if kernel not in KERNELS:
+        raise InputError(f"kernel {kernel!r} is unknown; there is {', '.join(KERNELS)}")
     if out.suffix != ".pt":
         raise InputError(f"{out}: the name of a metatomic model ends in .pt")
     if not out.absolute().parent.is_dir():
@@ -95,16 +125,16 @@ def _species(potential: LearnedPotential, argument: object) -> TypeMap:
     return TypeMap.from_argument(potential.type_names, argument, stored=stored)
 
 
-def _description(content: Package, potential: LearnedPotential, species: TypeMap) -> dict[str, Any]:
+def _description(potential: LearnedPotential, species: TypeMap, kernel: str) -> dict[str, Any]:
     return {
         "types_of": species.of_numbers.tolist(),
         "cutoff": potential.cutoff,
         "interaction_range": potential.interaction_range,
-        "supported_devices": ["cuda", "cpu"],
+        "supported_devices": KERNELS[kernel],
     }
 
 
-def _metadata(content: Package, name: str, authors: Sequence[str], description: str) -> dict[str, Any]:
+def _metadata(content: Package, kernel: str, name: str, authors: Sequence[str], description: str) -> dict[str, Any]:
     from shoal import __version__
 
     manifest = content.manifest
@@ -119,12 +149,13 @@ def _metadata(content: Package, name: str, authors: Sequence[str], description: 
             "package_sha256": content.sha256,
             "type_names": " ".join(manifest.type_names),
             "model_dtype": manifest.capabilities.dtype,
+            "kernel": kernel,
             "provenance": json.dumps(manifest.provenance, default=str),
         },
     }
 
 
-def _write(potential: LearnedPotential, said: dict[str, Any], folder: Path) -> None:
+def _write_graph(potential: LearnedPotential, folder: Path) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -132,68 +163,15 @@ def _write(potential: LearnedPotential, said: dict[str, Any], folder: Path) -> N
             torch.jit.save(trace_energies(potential, torch.device("cpu")), str(folder / "energies.pt"))
     except Exception as error:
         raise CompileError(f"the model cannot be traced: {error}") from error
-    (folder / "model.json").write_text(json.dumps(said))
-    _run("the model cannot be saved", "-m", "shoal.integrations.metatomic.save", str(folder))
 
 
-def _verify(potential: LearnedPotential, content: Package, species: TypeMap, folder: Path) -> dict[str, float]:
-    """Largest differences of what an engine without Shoal gets from the file. Raises CompileError."""
-    numbers = _number_of_each_type(species)
-    structures, types = tensors_to_structures(content.reference)
-    # engines name elements: a type that none has is taken for one that some have, in file and model alike
-    known = int((numbers >= 0).nonzero()[0])
-    types = torch.where(numbers[types] >= 0, types, known)
-    batches = batches_of(structures, types)
-    given = [_as_engines_see(batch, numbers, potential.cutoff) for batch in batches]
-    torch.save(given, folder / "batches")
-    files = [str(folder / each) for each in ("model.pt", "batches", "results")]
-    _run("the exported file does not run", "-P", str(CLIENT), files[0], "", *files[1:])
-    results = torch.load(folder / "results")
-    return compare(
-        batches, [_with_stress(*pair) for pair in zip(batches, results, strict=True)], potential, what="exported"
-    )
-
-
-def _number_of_each_type(species: TypeMap) -> torch.Tensor:
-    """(T,) an atomic number of each type, -1 where no element has it."""
-    table = species.of_numbers
-    numbers = torch.full((species.n_types,), -1, dtype=torch.int64)
-    for number in (table >= 0).nonzero()[:, 0].tolist():
-        numbers[table[number]] = number
-    return numbers
-
-
-def _as_engines_see(batch: Batch, numbers: torch.Tensor, cutoff: float) -> list[dict[str, torch.Tensor]]:
-    """What client.py takes."""
-    state = batch.state
-    neighbors = neighbor_list(state, cutoff)
-    vectors = neighbors.edge_vectors(state.positions, state.cell)
-    of_edge = state.system_index[neighbors.edge_index[0]]
-    structures = []
-    for s, system in enumerate(split(state)):
-        first, last = int(state.offsets[s]), int(state.offsets[s + 1])
-        own = of_edge == s
-        pairs = torch.cat([neighbors.edge_index[:, own].t() - first, neighbors.shifts[own]], dim=1)
-        structures.append(
-            {
-                "positions": system.positions,
-                "cell": torch.where(system.pbc[0][:, None], system.cell[0], 0.0),
-                "pbc": system.pbc[0],
-                "types": numbers[batch.types[first:last]],
-                "pairs": pairs,
-                "vectors": vectors[own],
-            }
-        )
-    return structures
-
-
-def _with_stress(batch: Batch, result: Results) -> Results:
-    """Volumes are those of the whole cell, of which an engine has the periodic rows only."""
-    return {**result, "stress": stress(-result["virial"], batch.state.cell)}
-
-
-def _run(failure: str, *arguments: str) -> None:
-    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        raise CompileError(f"{failure}: {lines[-1] if lines else 'no message'}; no file was written")
+def _write_kernel(kernel: KernelFiles, folder: Path) -> dict[str, str]:
+    """What `save` takes, and where it finds the operator."""
+    operator = build_operator()
+    (folder / "libraries").mkdir()
+    (folder / "libraries" / operator.file).write_bytes(operator.library)
+    libraries = [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in kernel.libraries.values()]
+    word = hashlib.sha256(kernel.source.encode() + b"".join(kernel.libraries.values())).hexdigest()
+    said = {"word": word, "targets": list(kernel.libraries), "libraries": libraries, "weights": kernel.weights}
+    torch.save(said, folder / "kernel.pt")
+    return {"namespace": operator.namespace, "file": operator.file}

@@ -3,7 +3,8 @@
 N atoms, E edges, S systems. metatomic reads the annotations themselves, so they are not postponed here.
 """
 
-from typing import Dict, List, Optional  # noqa: UP035  (the forms that metatomic compares with)
+from collections.abc import Mapping
+from typing import Any, Dict, List, Optional  # noqa: UP035  (the forms that metatomic compares with)
 
 import torch
 from metatensor.torch import Labels, TensorBlock, TensorMap
@@ -32,6 +33,47 @@ class PortableEnergies(nn.Module):
     ) -> Tensor:
         vectors = edge_vectors(positions, cell, edge_index, edge_cell_shift, system_index)
         return self.model(vectors, edge_index, atom_types)
+
+
+def native_energies(namespace: str, kernel: Mapping[str, Any]) -> nn.Module:
+    """The same by a native kernel, through the operator that is registered in `namespace`.
+
+    `kernel`: its `word`, the `targets` of its `libraries` (uint8) and its `weights`.
+    """
+    atomic_energies = getattr(torch.ops, namespace).atomic_energies
+
+    class NativeEnergies(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.word: str = kernel["word"]
+            self.targets: List[str] = kernel["targets"]  # noqa: UP006
+            # lists, because buffers follow the model to other precisions
+            self.libraries: List[Tensor] = kernel["libraries"]  # noqa: UP006
+            self.weights: List[Tensor] = [kernel["weights"]]  # noqa: UP006
+
+        def forward(
+            self,
+            positions: Tensor,
+            cell: Tensor,
+            edge_index: Tensor,
+            edge_cell_shift: Tensor,
+            atom_types: Tensor,
+            system_index: Tensor,
+        ) -> Tensor:
+            return atomic_energies(
+                positions,
+                cell,
+                edge_index,
+                edge_cell_shift,
+                atom_types,
+                system_index,
+                self.weights[0],
+                self.libraries,
+                self.targets,
+                self.word,
+            )
+
+    return NativeEnergies()
 
 
 class EngineModel(nn.Module):

@@ -2,7 +2,8 @@
 
     python -m shoal.integrations.metatomic.save FOLDER
 
-FOLDER holds `energies.pt` (the traced model) and `model.json` (all else); `model.pt` is put there.
+FOLDER holds `model.json` and either `energies.pt`, the traced model, or `kernel.pt`, a native kernel, and in
+`libraries` the operator that calls it. `model.pt` is put there, and `extensions` with what it needs.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from pathlib import Path
 
 import torch
 from metatomic.torch import AtomisticModel, ModelCapabilities, ModelMetadata, ModelOutput
+from torch import nn
 
-from shoal.integrations.metatomic.module import EngineModel, PortableEnergies
+from shoal.integrations.metatomic.module import EngineModel, PortableEnergies, native_energies
 
 
 def save(folder: Path) -> None:
     said = json.loads((folder / "model.json").read_text())
     types_of = torch.tensor(said["types_of"], dtype=torch.int64)
-    energies = PortableEnergies(torch.jit.load(folder / "energies.pt"))
     energy = ModelOutput(unit="eV", sample_kind="atom", explicit_gradients=[], description="potential energy")
     capabilities = ModelCapabilities(
         outputs={"energy": energy},
@@ -31,8 +32,17 @@ def save(folder: Path) -> None:
         supported_devices=said["supported_devices"],
         dtype="float64",
     )
-    module = EngineModel(energies, types_of, said["cutoff"]).eval()
-    AtomisticModel(module, ModelMetadata(**said["metadata"]), capabilities).save(folder / "model.pt")
+    module = EngineModel(_energies(folder, said.get("operator")), types_of, said["cutoff"]).eval()
+    model = AtomisticModel(module, ModelMetadata(**said["metadata"]), capabilities)
+    sys.prefix = str((folder / "libraries").resolve())  # metatomic names libraries by their place in it
+    model.save(folder / "model.pt", collect_extensions=str(folder / "extensions"))
+
+
+def _energies(folder: Path, operator: dict[str, str] | None) -> nn.Module:
+    if operator is None:
+        return PortableEnergies(torch.jit.load(folder / "energies.pt"))
+    torch.ops.load_library(folder.resolve() / "libraries" / operator["file"])
+    return native_energies(operator["namespace"], torch.load(folder / "kernel.pt"))
 
 
 if __name__ == "__main__":
