@@ -286,6 +286,19 @@ def test_it_runs_where_it_is_moved_to(architecture: str) -> None:
     assert energies(vectors, edges, types).device.type == "meta"
 
 
+@pytest.mark.gpu
+def test_it_runs_on_a_gpu(eager: LearnedPotential, model: AtomisticModel, exported: Exported) -> None:
+    if exported.extensions is not None:
+        pytest.skip("native kernels run on a CPU")
+    on_gpu = load_atomistic_model(exported.path).to("cuda")
+    leaves = [system_of(atoms, model) for atoms in frames()]
+    total = energy(on_gpu, [each.to(device="cuda") for each in leaves]).block().values
+    forces = torch.autograd.grad(total.sum(), [each.positions for each in leaves])
+    want = expected(eager, frames())
+    torch.testing.assert_close(total[:, 0].cpu(), want["energy"], **EXACT)
+    torch.testing.assert_close(-torch.cat(forces), want["forces"], **EXACT)
+
+
 @pytest.fixture(scope="module")
 def tabulated(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """Native, of another model, in float32 and with tables."""

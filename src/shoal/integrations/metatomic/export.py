@@ -61,7 +61,7 @@ def export_model(
     """Export a `.ckpt` or `.shoal` as a metatomic model `out` (`*.pt`), which engines load without Shoal.
 
     `kernel`: "portable" is the exact model in operators of torch, for any processor and CUDA devices; "native", for
-    NequIP models on CPUs of this type, the C++ kernel of the whole model, many times faster. The file then holds the
+    NequIP models on CPUs of this type, the C++ kernel of the whole model, which is faster. The file then holds the
     kernel, and engines need a library that calls it, from the folder `extensions` (by default of that name beside
     `out`); it is the same library for all models of this version of Shoal and of torch. `exact`, `table_error`: as for
     `shoal.compile_model`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,7 +40,7 @@ def build_operator() -> Operator:
             "-std=c++20",
             *(f"-isystem{path}" for path in headers),
             f"-L{folder / 'lib'}",
-            "-Wl,--no-as-needed",
+            *(["-Wl,--no-as-needed"] if sys.platform == "linux" else []),  # libraries stand before what needs them
             "-ltorch_cpu",
             "-lc10",
         ),
