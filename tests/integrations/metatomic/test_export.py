@@ -15,6 +15,7 @@ import torch
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 from ase.io import read, write
+from ase.neighborlist import neighbor_list as ase_neighbor_list
 from metatensor.torch import Labels, TensorMap, allclose_raise
 from metatomic.torch import AtomisticModel, load_atomistic_model
 from tests.conftest import rattled, tiny_nequip
@@ -26,6 +27,7 @@ from shoal.deploy.torchscript import trace_energies
 from shoal.errors import CompileError, InputError, ModelFileError, UnsupportedRequestError
 from shoal.files import ArchitectureSpec
 from shoal.integrations.metatomic import Exported, export_model
+from shoal.integrations.metatomic.processes import run_python
 from shoal.io import atoms_to_state
 from shoal.neighbors import neighbor_list
 from shoal.potentials import LearnedPotential
@@ -190,6 +192,24 @@ def same(got: TensorMap, want: TensorMap) -> None:
     allclose_raise(got, want, rtol=0.0, atol=1e-10)
     assert torch.equal(got.block().samples.values, want.block().samples.values)
     assert got.block().values.dtype == want.block().values.dtype == torch.float64
+
+
+def test_a_domain_needs_ghosts_within_the_interaction_range_only(model: AtomisticModel) -> None:
+    """As LAMMPS cuts space: some atoms, and the others and their images as free atoms around them."""
+    atoms, chosen = oxide(3), [0, 1]
+    centre, source, shift = ase_neighbor_list("ijS", atoms, model.capabilities().interaction_range)
+    ghosts = {(j, *s) for i, j, s in zip(centre, source, shift.tolist(), strict=True) if i in chosen}
+    members = [(i, 0, 0, 0) for i in chosen]
+    members += sorted(ghosts - set(members))
+    index, images = [member[0] for member in members], np.array([member[1:] for member in members])
+    domain = Atoms(atoms.numbers[index], atoms.positions[index] + images @ atoms.cell.array)
+    selected = [(0, i) for i in chosen]
+    whole, cut = (system_of(each, model) for each in (atoms, domain))
+    want, got = (energy(model, [system], "atom", selected).block().values for system in (whole, cut))
+    torch.testing.assert_close(got, want, **EXACT)
+    (slope,) = torch.autograd.grad(want.sum(), [whole.positions])
+    (of_images,) = torch.autograd.grad(got.sum(), [cut.positions])
+    torch.testing.assert_close(torch.zeros_like(slope).index_add(0, torch.tensor(index), of_images), slope, **EXACT)
 
 
 @pytest.mark.parametrize("sample_kind", ["system", "atom"])
@@ -387,6 +407,11 @@ def test_a_file_that_differs_is_not_written(
     with pytest.raises(CompileError, match="the exported .* of reference structure 0 alone differs by .*e-"):
         export_model(water_package, tmp_path / "water.pt")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_program_fails_of_is_said() -> None:
+    with pytest.raises(CompileError, match="it does not run: ValueError: no such thing; no file was written"):
+        run_python("it does not run", "-c", "raise ValueError('no such thing')")
 
 
 def test_what_cannot_be_is_refused_first(water_package: Path, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
     python client.py MODEL.pt EXTENSIONS BATCHES RESULTS
 
-EXTENSIONS is a folder or empty. BATCHES and RESULTS are files of torch. A batch is a list of structures, each a
+EXTENSIONS is a folder of libraries. BATCHES and RESULTS are files of torch. A batch is a list of structures, each a
 dictionary of tensors: positions (n, 3) A, cell (3, 3) A with zero rows for axes that are not periodic, pbc (3,),
 types (n,) atomic numbers, pairs (E, 5) centre, neighbour and lattice shifts, vectors (E, 3) A. A result has energy (S,)
 and atomic_energy (N,) eV, forces (N, 3) eV/A by the backward pass to the positions and virial (S, 3, 3) eV by that to a
@@ -62,5 +62,5 @@ def _energy(model: AtomisticModel, systems: list[System], kind: str) -> torch.Te
 
 if __name__ == "__main__":
     file, extensions, given, results = sys.argv[1:]
-    loaded = load_atomistic_model(file, extensions_directory=extensions or None)
+    loaded = load_atomistic_model(file, extensions_directory=extensions)
     torch.save([evaluate(loaded, batch) for batch in torch.load(given)], results)

@@ -75,7 +75,7 @@ def export_model(
     UnsupportedRequestError for an architecture without a kernel, ModelFileError for a model that cannot be read.
     """
     model, out = Path(model), Path(out)
-    folder_of_libraries = out.with_name("extensions") if extensions is None else Path(extensions)
+    extensions = out.with_name("extensions") if extensions is None else Path(extensions)
     _check_request(out, kernel)
     with tempfile.TemporaryDirectory(prefix="shoal-export-") as scratch:
         folder = Path(scratch)
@@ -85,9 +85,8 @@ def export_model(
         species = _species(potential, chemical_species_to_atom_type_map)
         said = {
             **_description(potential, species, kernel),
-            "metadata": _metadata(content, kernel, name or model.name.removesuffix(".shoal"), authors, description),
+            "metadata": _metadata(content, kernel, name or model.stem, authors, description),
         }
-        files: list[Path] = []
         table = None
         if kernel == "native":
             made, table = chosen_kernel(potential, content.reference, exact, table_error)
@@ -96,16 +95,13 @@ def export_model(
             _write_graph(potential, folder)
         (folder / "model.json").write_text(json.dumps(said))
         run_python("the model cannot be saved", "-m", "shoal.integrations.metatomic.save", str(folder))
-        libraries = folder / "extensions"
-        allowed = 0.0 if table is None else table_error
-        differences = verify(folder, str(libraries), potential, content, species, allowed)
-        files = [file for file in libraries.rglob("*") if file.is_file()]
-        for file in files:
-            place = folder_of_libraries / file.relative_to(libraries)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            put(file, place)
+        differences = verify(folder, potential, content, species, 0.0 if table is None else table_error)
+        libraries = list((folder / "extensions").iterdir())
+        for library in libraries:
+            extensions.mkdir(parents=True, exist_ok=True)
+            put(library, extensions / library.name)
         put(folder / "model.pt", out)
-    return Exported(out, folder_of_libraries if files else None, table, differences)
+    return Exported(out, extensions if libraries else None, table, differences)
 
 
 def _check_request(out: Path, kernel: str) -> None:

@@ -22,12 +22,11 @@ CLIENT = Path(__file__).with_name("client.py")
 
 
 def verify(
-    folder: Path, extensions: str, potential: LearnedPotential, content: Package, species: TypeMap, allowed: float
+    folder: Path, potential: LearnedPotential, content: Package, species: TypeMap, allowed: float
 ) -> dict[str, float]:
-    """Largest differences of `model.pt` in a folder, as `shoal.deploy.verify.verify` names them.
+    """Largest differences of `model.pt` in a folder, with its `extensions`, as `shoal.deploy.verify.verify` names them.
 
-    `extensions`: folder of the libraries it needs, or empty. Raises CompileError for a difference beyond `allowed`
-    and the tolerance of the model's precision.
+    Raises CompileError for a difference beyond `allowed` and the tolerance of the model's precision.
     """
     numbers = _number_of_each_type(species)
     structures, types = tensors_to_structures(content.reference)
@@ -37,8 +36,8 @@ def verify(
     batches = batches_of(structures, types)
     given = [_as_engines_see(batch, numbers, potential.cutoff) for batch in batches]
     torch.save(given, folder / "batches")
-    files = [str(folder / each) for each in ("model.pt", "batches", "results")]
-    run_python("the exported file does not run", "-P", str(CLIENT), files[0], extensions, *files[1:])
+    files = [str(folder / each) for each in ("model.pt", "extensions", "batches", "results")]
+    run_python("the exported file does not run", "-P", str(CLIENT), *files)
     results = torch.load(folder / "results")
     given_back = [_with_stress(*pair) for pair in zip(batches, results, strict=True)]
     return compare(batches, given_back, potential, allowed, what="exported")
