@@ -85,6 +85,21 @@ def test_threads_change_nothing(call: Call, state: SimState, two_threads: None) 
     torch.testing.assert_close(on_two, gradient(), rtol=0, atol=1e-6)
 
 
+def test_it_runs_in_every_grad_mode(call: Call, state: SimState) -> None:
+    positions, cell = state.positions.clone().requires_grad_(True), state.cell.clone().requires_grad_(True)
+    plain = call(positions=positions)
+    with torch.no_grad():
+        without_graph = call(positions=positions)
+    with torch.inference_mode():
+        in_inference = call()
+    assert [each.requires_grad for each in (plain, without_graph, in_inference)] == [True, False, False]
+    assert torch.equal(plain, without_graph)
+    assert torch.equal(plain, in_inference)
+    (of_cell,) = torch.autograd.grad(call(cell=cell).sum(), [cell])
+    both = torch.autograd.grad(call(positions=positions, cell=cell).sum(), [positions, cell])
+    torch.testing.assert_close(of_cell, both[1], rtol=0, atol=1e-6)
+
+
 def test_a_kernel_for_other_processors_is_refused(call: Call) -> None:
     with pytest.raises(RuntimeError, match="built for other processors: export it again"):
         call(targets=["riscv", "sparc", "vax"], kernel="foreign")
