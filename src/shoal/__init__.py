@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from shoal.engine import load as load
     from shoal.engine import relax as relax
     from shoal.engine import simulate as simulate
+    from shoal.integrations.metatomic import export_model as export_model
     from shoal.integrations.nequip import import_nequip as import_nequip
     from shoal.state import SimState as SimState
     from shoal.state import TypeMap as TypeMap
@@ -42,6 +43,7 @@ _HOMES = {
     "compile_model": "deploy",
     "concatenate": "state",
     "evaluate": "engine",
+    "export_model": "integrations.metatomic",
     "import_nequip": "integrations.nequip",
     "load": "engine",
     "package": "deploy",

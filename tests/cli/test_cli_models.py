@@ -104,6 +104,45 @@ def test_compile_passes_its_flags_on(shoal_cli: Cli, checkpoint: Path, monkeypat
     assert "256 pieces, which change forces by at most 2.0e-06 eV/A" in result.stdout
 
 
+def test_export_passes_its_flags_on(shoal_cli: Cli, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import shoal.integrations.metatomic as metatomic
+    from shoal.deploy.native import RadialTable
+
+    seen: dict[str, object] = {}
+
+    def fake(model: Path, out: Path, **options: object) -> metatomic.Exported:
+        seen.update(model=model, out=out, **options)
+        return metatomic.Exported(out, Path("libraries"), RadialTable(256, 2e-6), {"energy": 1e-7})
+
+    wanted = set(metatomic.export_model.__kwdefaults__ or {})
+    monkeypatch.setattr(metatomic, "export_model", fake)
+    flags = ("--map", "Si=Si_a", "--name", "n", "--author", "A", "--author", "B", "--description", "d")
+    native = ("--kernel", "native", "--extensions", "libraries", "--tables", "--table-error", "1e-4")
+    result = shoal_cli("export", checkpoint, "a.pt", *flags, *native)
+    assert result.exit_code == 0, result.output
+    assert seen == {
+        "model": checkpoint,
+        "out": Path("a.pt"),
+        "kernel": "native",
+        "extensions": Path("libraries"),
+        "exact": False,
+        "table_error": 1e-4,
+        "chemical_species_to_atom_type_map": {"Si": "Si_a"},
+        "name": "n",
+        "authors": ["A", "B"],
+        "description": "d",
+    }
+    assert set(seen) == {*wanted, "model", "out"}
+    assert "energy 1.0e-07" in result.stdout
+    assert "engines need the library in libraries" in result.stdout
+    assert "256 pieces, which change forces by at most 2.0e-06 eV/A" in result.stdout
+    assert shoal_cli("export", checkpoint, "a.pt", "--portable").exit_code == 0
+    assert seen["kernel"] == "portable"
+    refused = shoal_cli("export", checkpoint, "a.pt", "--portable", "--kernel", "native")
+    assert refused.exit_code == 1
+    assert "exclude each other" in refused.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

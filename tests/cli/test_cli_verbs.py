@@ -44,6 +44,10 @@ VERBS = {
     "package": ["--averaged", "--no-averaged", "CKPT", "OUT"],
     "import-nequip": ["--map", "--trust", "MODEL", "OUT"],
     "compile": ["--device", "--exact", "--kernel", "--mode", "--table-error", "--tables", "--target", "MODEL", "OUT"],
+    "export": [
+        *("--author", "--description", "--exact", "--extensions", "--kernel", "--map", "--name", "--portable"),
+        *("--table-error", "--tables", "MODEL", "OUT"),
+    ],
     "bench": [
         *("--atoms", "--compile", "--device", "--json", "--map", "--max-atoms", "--no-compile", "--plot", "--rounds"),
         *("--steps", "--structures", "--threads", "MODEL"),

@@ -251,7 +251,7 @@ def test_a_file_that_differs_from_its_model_is_not_written(
             tensor.mul_(1.01)
     if metadata.kernel == "native":
         files = native_kernel(potential, 256)
-        monkeypatch.setattr("shoal.deploy.compile.native_kernel", lambda *_: files)
+        monkeypatch.setattr(sys.modules["shoal.deploy.compile"], "native_kernel", lambda *_: files)
     else:
         other.write_bytes(compiled_silicon.read_bytes())
         monkeypatch.setitem(MODES, mode, MODES[mode]._replace(write=write_another_model))

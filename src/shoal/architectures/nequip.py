@@ -148,6 +148,7 @@ class NequIP(AtomicEnergyModel):
         self.type_embedding = nn.Parameter(normal((n_types, config.embedding_size), dtype, generator))
         self.basis = BesselBasis(config.cutoff, config.num_bessels, config.polynomial_cutoff_p, config.bessel_trainable)
         kernel = CONVOLUTIONS[convolution]
+        self.register_buffer("types", torch.arange(len(config.type_names)), persistent=False)
         self.layers = nn.ModuleList(
             InteractionLayer(
                 config,
@@ -185,10 +186,9 @@ class NequIP(AtomicEnergyModel):
         )
         embedding = self.type_embedding
         # before the first layer atoms of one type are alike: its sources are the types
-        all_types = torch.arange(embedding.shape[0], device=atom_types.device)
         features: Features = {SCALAR: embedding[:, None, :]}
         first, *others = self.layers
-        features = first(features, embedding, all_types, edges._replace(source=atom_types[neighbor]))
+        features = first(features, embedding, self.types, edges._replace(source=atom_types[neighbor]))
         for layer in others:
             features = layer(features, embedding, atom_types, edges)
         return features[SCALAR][:, 0]

@@ -15,6 +15,7 @@ from shoal.cli.compile import compile_
 from shoal.cli.demo import demo
 from shoal.cli.doctor import doctor
 from shoal.cli.evaluate import evaluate
+from shoal.cli.export import export
 from shoal.cli.import_nequip import import_nequip
 from shoal.cli.info import info
 from shoal.cli.md import md
@@ -89,6 +90,7 @@ app.command()(train)
 app.command()(package)
 app.command("import-nequip")(import_nequip)
 app.command("compile")(compile_)
+app.command()(export)
 app.command()(check)
 app.command()(info)
 app.command()(evaluate)

@@ -17,7 +17,7 @@ from shoal.atomic import write_atomically
 from shoal.conformance import check
 from shoal.conformance.potential_subject import PotentialSubject
 from shoal.deploy.aotinductor import write_aotinductor
-from shoal.deploy.native import TABLE_ERROR, RadialTable, choose_table, native_kernel
+from shoal.deploy.native import TABLE_ERROR, RadialTable, native_kernel, radial_table
 from shoal.deploy.package import package
 from shoal.deploy.prove import compare_with_reference
 from shoal.deploy.torchscript import write_torchscript
@@ -80,12 +80,12 @@ def compile_model(
     out, device = Path(out), as_device(device)
     _check_request(out, mode, target, device, kernel)
     with tempfile.TemporaryDirectory(prefix="shoal-compile-") as scratch:
-        content = _as_package(Path(model), Path(scratch))
+        content = as_package(Path(model), Path(scratch))
         potential = LearnedPotential.from_package(content).to(device)
         compare_with_reference(potential, content.reference, f"{model}: the model does not give the package's results")
         draft = Path(scratch) / out.name
         kernel = _chosen_kernel(kernel, mode, potential, device)
-        table = _table(content, potential, kernel, exact, table_error)
+        table = radial_table(potential, content.reference, exact, table_error, native=kernel == "native")
         files = native_kernel(potential, None if table is None else table.pieces) if kernel == "native" else None
         if kernel != "native" or mode != "aotinductor":
             _write(mode, potential.with_convolution(_operators(kernel, mode)), device, draft)
@@ -102,7 +102,7 @@ def compile_model(
         _conform(compiled)
         metadata = metadata.model_copy(update={"verified": differences})
         _write_metadata(draft, metadata)
-        _move(draft, out)
+        put(draft, out)
     return metadata
 
 
@@ -135,22 +135,6 @@ def _chosen_kernel(kernel: str, mode: str, potential: LearnedPotential, device: 
     return "native"
 
 
-def _table(
-    content: Package, potential: LearnedPotential, kernel: str, exact: bool | None, table_error: float
-) -> RadialTable | None:
-    """The tables that stand for the radial networks: those of training, or what a native kernel may take."""
-    if trained := content.manifest.architecture.radial_table:
-        if exact:
-            raise InputError(
-                f"the model was trained with radial tables of {trained} pieces, its networks alone are another model: "
-                "compile without --exact"
-            )
-        return choose_table(potential, content.reference)
-    if kernel != "native" or exact or (exact is None and potential.model_dtype == "float64"):
-        return None
-    return choose_table(potential, content.reference, table_error)
-
-
 def _operators(kernel: str, mode: str) -> str:
     """The convolution as operators of torch that a file holds, beside a native kernel too."""
     return MODES[mode].kernel if kernel == "native" else kernel
@@ -177,13 +161,14 @@ def _conform(compiled: CompiledPotential) -> None:
         )
 
 
-def _as_package(model: Path, scratch: Path) -> Package:
+def as_package(model: Path, scratch: Path) -> Package:
+    """A package as it is, a checkpoint packed into `scratch`. Raises ModelFileError."""
     kind = model_kind(model)
     if kind == "checkpoint":
         return read_package(package(model, scratch / "model.shoal"))
     if kind == "package":
         return read_package(model)
-    raise ModelFileError(f"{model} is compiled already; compile takes a .ckpt or a .shoal")
+    raise ModelFileError(f"{model} is compiled already; take the .ckpt or .shoal it was made from")
 
 
 def _write(mode: str, potential: LearnedPotential, device: torch.device, out: Path) -> None:
@@ -262,7 +247,8 @@ def _write_metadata(path: Path, metadata: CompiledMetadata) -> None:
         archive.writestr(f"{prefix}/{METADATA}", json.dumps(metadata.to_strings(), indent=1))
 
 
-def _move(draft: Path, out: Path) -> None:
+def put(draft: Path, out: Path) -> None:
+    """Put a finished file in its place. Raises CompileError."""
     try:
         write_atomically(out, draft.read_bytes())
     except OSError as error:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 
 from shoal.architectures.native import plan_of, source_of
-from shoal.errors import CompileError
+from shoal.errors import CompileError, InputError
 from shoal.files.kernels import KernelFiles
 from shoal.files.reference import tensors_to_structures
 from shoal.native import build, machine_targets
@@ -43,6 +43,30 @@ class RadialTable(NamedTuple):
         """What metadata say of it."""
         chosen = "training" if self.trained else "table_error"
         return {"pieces": self.pieces, "force_error": self.force_error, "chosen_by": chosen}
+
+
+def radial_table(
+    potential: LearnedPotential,
+    reference: Mapping[str, torch.Tensor],
+    exact: bool | None,
+    allowed: float,
+    *,
+    native: bool,
+) -> RadialTable | None:
+    """The tables that stand for the radial networks: those of training, or what a `native` kernel may take.
+
+    `exact`: the networks themselves; None: in float64. Raises InputError where training took tables, CompileError.
+    """
+    if trained := potential.spec.radial_table:
+        if exact:
+            raise InputError(
+                f"the model was trained with radial tables of {trained} pieces, its networks alone are another model: "
+                "leave --exact out"
+            )
+        return choose_table(potential, reference)
+    if not native or exact or (exact is None and potential.model_dtype == "float64"):
+        return None
+    return choose_table(potential, reference, allowed)
 
 
 def native_kernel(potential: LearnedPotential, pieces: int | None) -> KernelFiles:

@@ -5,8 +5,9 @@ N atoms, S systems.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
+from typing import NamedTuple
 
 import torch
 
@@ -21,6 +22,16 @@ TOLERANCE = {"float64": 1e-10, "float32": 5e-5}
 """Compiled against eager of the same dtype: abs(a - b) <= tol * max(1, scale)."""
 FLOAT32_LIMIT = 5e-4
 """A float32 file against eager float64; beyond this it is refused."""
+
+Results = Mapping[str, torch.Tensor]
+
+
+class Batch(NamedTuple):
+    """Structures evaluated together and their atom types (N,)."""
+
+    name: str
+    state: SimState
+    types: torch.Tensor
 
 
 def verify(
@@ -39,23 +50,40 @@ def verify(
     stress (eV/A^3, of systems with a volume) against the same dtype, the same with `_float64`.
     Raises CompileError naming the quantity and the batch when a difference exceeds its tolerance or is NaN.
     """
-    exact = eager.with_core_dtype("float64").to(compiled.device)
+    batches = [
+        Batch(name, state.to(compiled.device), types.to(compiled.device))
+        for name, state, types in batches_of(structures, atom_types)
+    ]
+    codes = {f" ({each.instruction_set})" if each.instruction_set else "": each for each in (compiled, *others)}
+    results = [{code: _evaluate(each, batch.state, batch.types) for code, each in codes.items()} for batch in batches]
+    return compare(batches, results, eager, allowed)
+
+
+def compare(
+    batches: Sequence[Batch],
+    results: Sequence[Mapping[str, Results]],
+    eager: LearnedPotential,
+    allowed: float = 0.0,
+    what: str = "compiled",
+) -> dict[str, float]:
+    """The same for what a file, in words `what` it is, gave for each of the batches.
+
+    `results`: native quantities by name, by each code of the file, in words that follow those of the quantity.
+    """
+    exact = eager.with_core_dtype("float64").to(batches[0].state.device)
     references = {"": (eager, max(TOLERANCE[eager.model_dtype], allowed)), "_float64": (exact, FLOAT32_LIMIT)}
     worst: dict[str, float] = {}
-    for name, state, types in _batches(structures, atom_types):
-        state, types = state.to(compiled.device), types.to(compiled.device)
-        got = [(each.instruction_set, _evaluate(each, state, types)) for each in (compiled, *others)]
+    for (name, state, types), got in zip(batches, results, strict=True):
         for suffix, (reference, tolerance) in references.items():
             expected = _evaluate(reference, state, types)
             shifts = _evaluate(reference, _isolated(state), types)
             want = _comparable(expected, shifts, state)
-            found = [(instruction_set, _comparable(values, shifts, state)) for instruction_set, values in got]
-            for (instruction_set, have), quantity in product(found, QUANTITIES):
+            found = {code: _comparable(values, shifts, state) for code, values in got.items()}
+            for (code, have), quantity in product(found.items(), QUANTITIES):
                 difference, scale = _largest(have[quantity], want[quantity])
                 if not difference <= tolerance * max(1.0, scale):
-                    code = f" ({instruction_set})" if instruction_set else ""
                     raise CompileError(
-                        f"the compiled {quantity}{code} of {name} differs by {difference:.1e} from the eager model "
+                        f"the {what} {quantity}{code} of {name} differs by {difference:.1e} from the eager model "
                         f"(allowed {tolerance * max(1.0, scale):.1e}); no file was written. "
                         "The package itself works eagerly: shoal.load('MODEL.shoal')"
                     )
@@ -63,9 +91,7 @@ def verify(
     return worst
 
 
-def _comparable(
-    values: dict[str, torch.Tensor], shifts: dict[str, torch.Tensor], state: SimState
-) -> dict[str, torch.Tensor]:
+def _comparable(values: Results, shifts: Results, state: SimState) -> dict[str, torch.Tensor]:
     """Energies without isolated atoms, the total per atom; stress only where the cell has a volume."""
     sizes = state.n_atoms_per_system.to(state.device).clamp(min=1)
     return {
@@ -76,20 +102,21 @@ def _comparable(
     }
 
 
-def _batches(structures: SimState, types: torch.Tensor) -> list[tuple[str, SimState, torch.Tensor]]:
+def batches_of(structures: SimState, types: torch.Tensor) -> list[Batch]:
+    """What files are held against the eager model on."""
     n = structures.n_systems
 
     def part(systems: list[int]) -> tuple[SimState, torch.Tensor]:
         rows = [types[structures.offsets[s] : structures.offsets[s + 1]] for s in systems]
         return select(structures, systems), torch.cat(rows)
 
-    batches = [(f"reference structure {s} alone", *part([s])) for s in range(n)]
-    batches.append(("two reference structures", *part([0, n - 1] if n > 1 else [0])))
-    batches.append(("all reference structures", structures, types))
+    batches = [Batch(f"reference structure {s} alone", *part([s])) for s in range(n)]
+    batches.append(Batch("two reference structures", *part([0, n - 1] if n > 1 else [0])))
+    batches.append(Batch("all reference structures", structures, types))
     atom = SimState.build(structures.positions[:1], structures.atomic_numbers[:1], [1])
-    batches.append(("a single atom", atom, types[:1]))
+    batches.append(Batch("a single atom", atom, types[:1]))
     many = concatenate([structures] * 3, renumber=True)
-    batches.append(("many structures", many, types.repeat(3)))
+    batches.append(Batch("many structures", many, types.repeat(3)))
     return batches
 
 

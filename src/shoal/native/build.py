@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib.resources import files
@@ -35,13 +35,19 @@ def compiler() -> str:
     )
 
 
-def build(source: str, target: Target | None = None, defines: Mapping[str, str] | None = None) -> bytes:
+def build(
+    source: str,
+    target: Target | None = None,
+    defines: Mapping[str, str] | None = None,
+    flags: Sequence[str] = (),
+) -> bytes:
     """The shared library of a C++ text for `target`, by default the best this processor runs.
 
-    Kept in the cache by the hash of text, flags and compiler. Raises CompileError with the compiler's first error.
+    `flags` of the compiler beside `FLAGS`, such as folders of headers. Kept in the cache by the hash of text, flags and
+    compiler. Raises CompileError with the compiler's first error.
     """
     chosen = target or runnable_targets()[0]
-    return libraries.read(lambda: _built(source, chosen, defines or {}), Path.read_bytes)
+    return libraries.read(lambda: _built(source, chosen, defines or {}, flags), Path.read_bytes)
 
 
 def load(source: str, defines: Mapping[str, str] | None = None) -> ctypes.CDLL:
@@ -94,8 +100,9 @@ def _loaded(path: Path) -> ctypes.CDLL:
         raise CompileError(f"{path}: cannot be loaded: {error}") from error
 
 
-def _built(source: str, target: Target, defines: Mapping[str, str]) -> Path:
-    command = [compiler(), *FLAGS, *target.flags, *(f"-D{name}={value}" for name, value in sorted(defines.items()))]
+def _built(source: str, target: Target, defines: Mapping[str, str], flags: Sequence[str] = ()) -> Path:
+    given = (f"-D{name}={value}" for name, value in sorted(defines.items()))
+    command = [compiler(), *FLAGS, *target.flags, *given, *flags]
     key = hashlib.sha256("\0".join([*command, machine(), _version(command[0]), source]).encode()).hexdigest()[:32]
     path = libraries.folder() / f"{key}.{target.name}.so"
     if not libraries.use(path):

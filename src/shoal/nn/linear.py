@@ -41,6 +41,8 @@ class SelfConnection(nn.Module):
     a one-hot vector; otherwise the embedding itself takes the place of the one-hot vector.
     """
 
+    types: Tensor
+
     def __init__(
         self,
         inputs: Channels,
@@ -52,6 +54,7 @@ class SelfConnection(nn.Module):
     ) -> None:
         super().__init__()
         self.n_types, self.fold = n_types, n_types <= embedding_size
+        self.register_buffer("types", torch.arange(n_types), persistent=False)  # so that a trace names no device
         self.factors = {ir: 1 / sqrt(inputs[ir] * embedding_size) for ir in outputs if ir in inputs}
         self.weight = nn.ParameterDict(
             {
@@ -62,11 +65,7 @@ class SelfConnection(nn.Module):
 
     def forward(self, features: Features, embedding: Tensor, atom_types: Tensor) -> Features:
         """Features of N atoms from theirs, the embedding (T, V) and their types (N,)."""
-        if self.fold:
-            types = torch.arange(self.n_types, device=atom_types.device)
-            selector = (atom_types[:, None] == types).to(embedding.dtype)
-        else:
-            selector = embedding[atom_types]
+        selector = (atom_types[:, None] == self.types).to(embedding.dtype) if self.fold else embedding[atom_types]
         return {ir: self._mix(features[ir], self._matrices(ir, embedding), selector) for ir in self.factors}
 
     def _matrices(self, irrep: Irrep, embedding: Tensor) -> Tensor:

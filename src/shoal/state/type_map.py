@@ -82,7 +82,7 @@ class TypeMap:
         return len(self.type_names)
 
     @cached_property
-    def _lookup(self) -> torch.Tensor:
+    def of_numbers(self) -> torch.Tensor:
         """(120,) int64: atomic number -> type index, -1 where the model has none and in the last, spare entry."""
         from ase.data import atomic_numbers
 
@@ -93,7 +93,7 @@ class TypeMap:
 
     def __call__(self, state: SimState) -> torch.Tensor:
         """Atom types (N,) int64 of a state. Raises UnsupportedSpeciesError naming element, system and atom."""
-        table = self._lookup.to(state.device)
+        table = self.of_numbers.to(state.device)
         types = table[state.atomic_numbers.clamp(-1, len(table) - 1)]  # what is no element reads the spare entry
         if state.type_label is not None:
             types = self._apply_labels(state, types)
