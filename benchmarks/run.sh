@@ -49,7 +49,7 @@ limit() { # THREADS TABLE
 
 lammps() { # THREADS TABLE
     for material in argon silicon; do
-        "$ours" "$root/benchmarks/md.py" --material $material --engines compiled lammps --threads "$1" --out "$2"
+        "$ours" "$root/benchmarks/md.py" --material $material --engines compiled lammps --seconds 0.4 --threads "$1" --out "$2"
     done
 }
 
