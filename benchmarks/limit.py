@@ -181,7 +181,7 @@ def case_of(name: str, pieces: int | None, n_systems: int, n_atoms: int) -> Case
         *(types(state), state.system_index),
     )
     return Case(
-        Path(name).stem if name.endswith(".shoal") else name,
+        _short(name),
         plan,
         state.n_atoms,
         neighbors.n_edges / state.n_atoms,
@@ -232,6 +232,12 @@ def counts_table() -> str:
         values = (tables.radial, networks.radial, tables.convolution, tables.nodes)
         lines.append(f"| {l_max} | {' | '.join(f'{value / 1e3:.1f}' for value in values)} |")
     return "\n".join(lines)
+
+
+def _short(name: str) -> str:
+    """Folder and name of a package, which tell several apart."""
+    path = Path(name)
+    return f"{path.absolute().parent.name}/{path.stem}" if path.suffix == ".shoal" else name
 
 
 def _channels(plan: ModelPlan) -> str:

@@ -159,6 +159,30 @@ def test_what_has_another_shape_is_refused(kernel: Kernel, batch: SimState) -> N
             kernel(positions, cell, *others)
 
 
+def test_geometry_that_does_not_fit_together_is_refused(kernel: Kernel, batch: SimState) -> None:
+    whole = {
+        "positions": batch.positions,
+        "cell": batch.cell,
+        "pbc": batch.pbc,
+        "atoms": batch.offsets,
+        "types": types_of(batch),
+        "system_index": batch.system_index,
+    }
+    for name, value in {
+        "positions": batch.positions[1:],
+        "cell": batch.cell[1:],
+        "pbc": batch.pbc[1:],
+        "atoms": batch.offsets[1:],
+        "types": types_of(batch)[:, None],
+        "system_index": batch.system_index[1:],
+    }.items():
+        with pytest.raises(InputError, match="not"):
+            kernel.of_geometry(**{**whole, name: value}, cutoff=3.0)
+    for atoms in (batch.offsets + 1, batch.offsets.flip(0)):
+        with pytest.raises(InputError, match="not those of the state"):
+            kernel.of_geometry(**{**whole, "atoms": atoms}, cutoff=3.0)
+
+
 def test_what_cannot_be_listed_is_not_evaluated(kernel: Kernel, batch: SimState) -> None:
     far, flat, unknown, endless = (
         batch.replace(positions=batch.positions.clone(), cell=batch.cell.clone()) for _ in "abcd"

@@ -90,6 +90,15 @@ def test_whatever_computes_it_computes_what_was_trained(
     assert "12 pieces, as it was trained" in radial_table_in_words(read_metadata(out).radial_table)
 
 
+@pytest.mark.parametrize("kernel", ["portable", "native"])
+def test_an_exported_file_has_the_tables_of_training(kernel: str, package: Path, tmp_path: Path) -> None:
+    """Held against the package's potential as it is written; the networks would be 1e-5 away."""
+    exported = shoal.export_model(package, tmp_path / "x.pt", kernel=kernel)
+    assert exported.table is not None
+    assert (exported.table.pieces, exported.table.trained) == (PIECES, True)
+    assert max(exported.differences.values()) < 1e-9
+
+
 def test_its_networks_alone_are_another_model(package: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="trained with radial tables of 12 pieces.*leave --exact out"):
         compile_model(package, tmp_path / "x.shoal.pt2", exact=True)

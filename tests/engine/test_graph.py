@@ -26,6 +26,13 @@ def test_the_layers_around_a_graph_are_taken_off_where_that_changes_nothing() ->
         for found, wanted in zip(run(values), function(before), strict=True):
             torch.testing.assert_close(found, wanted, rtol=0, atol=0)
 
+    flat = compiled_graph(lambda values: [values[0] * 2], [torch.rand(5)], [("atom",)], 1)
+    for n in (5, 7, 1):
+        assert torch.equal(flat([torch.full((n,), 3.0)])[0], torch.full((n,), 6.0))
+    assert [
+        within.cell_contents.proved for within in flat.__closure__ if isinstance(within.cell_contents, _Unwrapped)
+    ] == [True]
+
     plain = _Unwrapped(_compiled_artifact(lambda a: (a * 2,)))
     assert plain.code is not None
     for value in (torch.tensor([1.0, float("nan")]), torch.tensor([3.0])):

@@ -32,12 +32,13 @@ def export(
         bool | None,
         typer.Option(
             "--exact/--tables",
-            help="Native kernels: the radial networks themselves, or tables of them. Default: tables in float32.",
+            help="Native kernels: the radial networks themselves, or tables of them. Default: tables in float32. "
+            "Models trained with tables keep those.",
         ),
     ] = None,
     table_error: Annotated[
         float,
-        typer.Option(help="Largest error that tables may cause in a force, eV/A (a share of forces above 1 eV/A)."),
+        typer.Option(help="Native kernels: largest error of tables in a force, eV/A (a share of forces above 1 eV/A)."),
     ] = 1e-5,
     map: MapOption = None,
     name: Annotated[str, typer.Option(help="Name of the model. Default: that of the file.")] = "",

@@ -39,6 +39,11 @@ class NeighborList:
     def n_edges(self) -> int:
         return self.edge_index.shape[1]
 
+    @cached_property
+    def neighbor(self) -> torch.Tensor:
+        """(E,) int64: the neighbour of each edge."""
+        return self.edge_index[1]
+
     def with_rows(self, offsets: torch.Tensor | None, reverse: torch.Tensor | None) -> NeighborList:
         """This list; its `offsets` and `reverse`, where given, are known from how it was made."""
         known = {"offsets": offsets, "reverse": reverse}

@@ -201,7 +201,7 @@ class Potential(nn.Module, ABC):
 
         State, list and types as `compute` takes them.
         """
-        return self.compute(state, neighbors, atom_types)["atomic_energy"][:, None]
+        return self.only(("atomic_energy",), state, neighbors, atom_types)["atomic_energy"][:, None]
 
     def energy_derivatives(
         self,

@@ -22,6 +22,7 @@ from shoal.potentials._ghost import with_ghost, without_ghost
 from shoal.potentials._native import (
     FILE_SUPPORT,
     FilePotential,
+    Forms,
     Runner,
     load_aotinductor,
     load_torchscript,
@@ -29,7 +30,7 @@ from shoal.potentials._native import (
 from shoal.potentials.native import FORMS, evaluate, evaluate_state
 from shoal.state import SimState
 
-_FORMS = {name: form for name, form in FORMS.items() if name in INPUTS}
+_FORMS: Forms = {name: {**FORMS, "edge_index": (torch.int64, 2)}[name] for name in INPUTS}
 
 
 class CompiledPotential(FilePotential):

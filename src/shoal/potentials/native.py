@@ -31,7 +31,7 @@ FORMS: Forms = {
     "positions": (torch.float64, 2),
     "cell": (torch.float64, 3),
     "offsets": (torch.int64, 1),
-    "edge_index": (torch.int64, 2),
+    "neighbor": (torch.int64, 1),
     "edge_cell_shift": (torch.int64, 2),
     "atom_types": (torch.int64, 1),
     "system_index": (torch.int64, 1),
@@ -41,7 +41,8 @@ FORMS: Forms = {
 
 PIECES = 256
 """Forces of trained models change by some 1e-5 eV/A; `shoal compile` measures."""
-_DTYPES = (torch.float64, torch.float64, torch.bool, *[torch.int64] * 3)
+_LISTED = tuple(dtype for dtype, _ in FORMS.values())
+_UNLISTED = (torch.float64, torch.float64, torch.bool, *[torch.int64] * 3)
 
 
 class NativePotential(Potential):
@@ -116,21 +117,16 @@ def evaluate(
     names: Sequence[str] = QUANTITIES,
 ) -> dict[str, torch.Tensor]:
     """What `Potential.only` gives, by a kernel; pairs beyond the cutoff are skipped."""
-    given = {
-        "positions": state.positions,
-        "cell": state.cell,
-        "offsets": neighbors.offsets,
-        "edge_index": neighbors.edge_index,
-        "edge_cell_shift": neighbors.shifts,
-        "atom_types": atom_types,
-        "system_index": state.system_index,
-    }
-    if energy_weights is not None:
-        given["energy_weights"] = energy_weights
-    positions, cell, offsets, edge_index, *rest = checked(given, FORMS, CPU)
+    given = (
+        *(state.positions, state.cell, neighbors.offsets, neighbors.neighbor, neighbors.shifts),
+        *(atom_types, state.system_index),
+        *(() if energy_weights is None else (energy_weights,)),
+    )
+    if not _as_wanted(given, _LISTED):
+        given = tuple(checked(dict(zip(FORMS, given, strict=False)), FORMS, CPU))
     if os.environ.get("SHOAL_DEBUG") == "1":
         _ = neighbors.reverse  # refuses a list that is one-sided
-    return kernel(positions, cell, offsets, edge_index[1], *rest, names=names)
+    return kernel(*given, names=names)
 
 
 def evaluate_state(
@@ -138,7 +134,14 @@ def evaluate_state(
 ) -> dict[str, torch.Tensor] | None:
     """What `Potential.by_geometry` gives; None too for a state to be converted or with something wrong to be told."""
     tensors = state.positions, state.cell, state.pbc, state.offsets, atom_types, state.system_index
-    plain = all(each.is_contiguous() and each.is_cpu for each in tensors) and is_available()
-    if not plain or tuple(each.dtype for each in tensors) != _DTYPES:
+    if not (_as_wanted(tensors, _UNLISTED) and is_available()):
         return None
     return kernel.of_geometry(*tensors, cutoff, names)
+
+
+def _as_wanted(tensors: Sequence[torch.Tensor], dtypes: Sequence[torch.dtype]) -> bool:
+    """Whether a kernel can take them as they are."""
+    return all(
+        each.dtype == dtype and each.is_contiguous() and each.is_cpu
+        for each, dtype in zip(tensors, dtypes, strict=False)
+    )

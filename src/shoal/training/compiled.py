@@ -81,7 +81,8 @@ class CompiledPredict:
 def _attach(graph: fx.GraphModule) -> None:
     """Take out the `detach` that tracing puts behind what a derivative keeps of an operator's result.
 
-    Left in, sigmoid, tanh and roots would be constants where the gradient is differentiated again.
+    Left in, sigmoid, tanh and roots would be constants where the gradient is differentiated again. A model's own
+    `detach` goes too, so that it may stand only before what has no derivative, as rounding has none.
     """
     for node in graph.graph.find_nodes(op="call_function", target=torch.ops.aten.detach.default):
         node.replace_all_uses_with(node.args[0])

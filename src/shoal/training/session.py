@@ -88,7 +88,7 @@ class Session:
     def take_form(self, device: torch.device) -> None:
         """Bring the model into the form it is trained in, by the settings, a resumed run, or what is worth it.
 
-        Where there are no native kernels it is the reference, with a ShoalWarning that says why if they were asked for.
+        Where kernels cannot be had it is the reference, with a ShoalWarning that says why.
         """
         settings, architecture = self.config.training, str(self.facts["architecture"])
         native = device.type == "cpu" and (self._worth_compiling(device) or self._compiles(device))

@@ -31,7 +31,10 @@ def kernel(silicon: LearnedPotential) -> KernelFiles:
 def state() -> SimState:
     """Enough work for a second thread."""
     crystal = bulk("Si", "diamond", a=5.43, cubic=True)
-    return atoms_to_state([rattled(crystal * (2, 2, 2), 0), rattled(crystal, 1)])
+    state = atoms_to_state([rattled(crystal * (3, 3, 3), 0), rattled(crystal, 1)])
+    weights_of_an_edge, weights_of_a_thread = 64, 60_000  # as the kernel counts them
+    assert neighbor_list(state, 4.0).n_edges * weights_of_an_edge >= 2 * weights_of_a_thread
+    return state
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +121,17 @@ def test_bad_arguments_are_refused(call: Call, state: SimState, kernel: KernelFi
     for edges in (far, far.flip(0) * torch.tensor([[1], [0]])):
         with pytest.raises(ValueError, match="names atoms that are not in the systems"):
             call(edge_index=edges, edge_cell_shift=torch.zeros(1, 3, dtype=torch.int64))
+    for changed in (
+        {"positions": state.positions[:, :2]},
+        {"cell": state.cell[:, :2]},
+        {"edge_cell_shift": torch.zeros(1, 3, dtype=torch.int64)},
+        {"atom_types": torch.zeros(3, dtype=torch.int64)},
+        {"system_index": state.system_index[1:]},
+    ):
+        with pytest.raises(ValueError, match="do not fit together"):
+            call(**changed)
+    with pytest.raises(ValueError, match="has one target"):
+        call(targets=["plain"], kernel="fewer")
     with pytest.raises(ValueError, match="must be float64"):
         call(positions=state.positions.float())
     with pytest.raises(RuntimeError, match="do not belong together"):

@@ -67,7 +67,8 @@ class Kernel:
         """
         n_atoms, n_systems = _sizes(positions, cell)
         n_edges = len(neighbor)
-        same = len(types) == len(system_index) == len(offsets) - 1 == n_atoms and shifts.shape == (n_edges, 3)
+        same = types.shape == system_index.shape == (n_atoms,) and len(offsets) == n_atoms + 1
+        same = same and shifts.shape == (n_edges, 3)
         if not same or (energy_weights is not None and len(energy_weights) != n_atoms):
             raise InputError(
                 f"types, systems, offsets, weights or shifts are not those of {n_atoms} atoms and their list"
@@ -94,12 +95,14 @@ class Kernel:
         pbc (S, 3) bool, atoms (S + 1,) int64: where each system begins. None where some system cannot be listed,
         which `neighbor_list` explains.
         """
-        counts = *_sizes(positions, cell), 0
-        if not len(types) == len(system_index) == counts[0]:
-            raise InputError(f"types or systems are not those of {counts[0]} atoms")
+        counts = n_atoms, n_systems, _ = *_sizes(positions, cell), 0
+        if not types.shape == system_index.shape == (n_atoms,):
+            raise InputError(f"types or systems are not those of {n_atoms} atoms")
+        if pbc.shape != (n_systems, 3) or len(atoms) != n_systems + 1:
+            raise InputError(f"periodicity or numbers of atoms are not those of {n_systems} systems")
         tensors = positions, cell, None, None, None, types, system_index, None
         search, address = evaluation(), self._address
-        where = atoms.data_ptr(), pbc.data_ptr(), cutoff, threads_for(counts[0], ATOMS_OF_A_THREAD)
+        where = atoms.data_ptr(), pbc.data_ptr(), cutoff, threads_for(n_atoms, ATOMS_OF_A_THREAD)
         return self._call(lambda call: search(address, call, *where), counts, tensors, names)
 
     def _call(
@@ -124,7 +127,7 @@ class Kernel:
         if refused == _BAD_TYPES:
             raise InputError(f"atom types must lie in 0..{self.n_types - 1}")
         if refused == _BAD_LIST:
-            raise InputError("neighbours or systems are out of range: the neighbour list is not that of the state")
+            raise InputError("neighbours or systems are out of range: they are not those of the state")
         return None if refused == _UNLISTED else found
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from shoal.architectures import fix_tables
 from shoal.deploy.compile import as_package, put
 from shoal.deploy.native import TABLE_ERROR, RadialTable, native_kernel, radial_table
 from shoal.deploy.prove import compare_with_reference
@@ -21,7 +22,7 @@ from shoal.files import Package
 from shoal.files.kernels import KernelFiles
 from shoal.integrations.metatomic.operator import build_operator
 from shoal.integrations.metatomic.processes import run_python
-from shoal.integrations.metatomic.verify import verify
+from shoal.integrations.metatomic.verify import verify, verify_libraries
 from shoal.potentials import LearnedPotential
 from shoal.state import TypeMap
 
@@ -75,8 +76,10 @@ def export_model(
     UnsupportedRequestError for an architecture without a kernel, ModelFileError for a model that cannot be read.
     """
     model, out = Path(model), Path(out)
+    if kernel == "portable" and (extensions is not None or exact is False):
+        raise InputError("a portable file has no libraries and no tables but those of training; take kernel native")
     extensions = out.with_name("extensions") if extensions is None else Path(extensions)
-    _check_request(out, kernel)
+    _check_request(out, kernel, extensions)
     with tempfile.TemporaryDirectory(prefix="shoal-export-") as scratch:
         folder = Path(scratch)
         content = as_package(model, folder)
@@ -95,24 +98,34 @@ def export_model(
             _write_graph(potential, folder)
         (folder / "model.json").write_text(json.dumps(said))
         run_python("the model cannot be saved", "-m", "shoal.integrations.metatomic.save", str(folder))
-        differences = verify(
-            folder, potential, content, species, 0.0 if table is None or table.trained else table_error
-        )
+        allowed = 0.0 if table is None or table.trained else table_error
+        differences = verify(folder, potential, content, species, allowed)
+        if kernel == "native":
+            verify_libraries(made, potential, content, allowed)
         libraries = list((folder / "extensions").iterdir())
         for library in libraries:
-            extensions.mkdir(parents=True, exist_ok=True)
+            _make_folder(extensions)
             put(library, extensions / library.name)
         put(folder / "model.pt", out)
     return Exported(out, extensions if libraries else None, table, differences)
 
 
-def _check_request(out: Path, kernel: str) -> None:
+def _check_request(out: Path, kernel: str, extensions: Path) -> None:
     if kernel not in KERNELS:
         raise InputError(f"kernel {kernel!r} is unknown; there is {', '.join(KERNELS)}")
     if out.suffix != ".pt":
         raise InputError(f"{out}: the name of a metatomic model ends in .pt")
     if not out.absolute().parent.is_dir():
         raise InputError(f"{out.parent}: no such folder")
+    if extensions.exists() and not extensions.is_dir():
+        raise InputError(f"{extensions}: there is a file where the folder of libraries goes")
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CompileError(f"{folder}: cannot make this folder for libraries: {error}") from error
 
 
 def _species(potential: LearnedPotential, argument: object) -> TypeMap:
@@ -154,11 +167,13 @@ def _metadata(content: Package, kernel: str, name: str, authors: Sequence[str], 
 
 
 def _write_graph(potential: LearnedPotential, folder: Path) -> None:
+    own = potential.with_convolution("reference")  # a model that is used for nothing else
+    fix_tables(own.model)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             warnings.simplefilter("ignore", torch.jit.TracerWarning)  # they do not tell constants from sizes
-            torch.jit.save(trace_energies(potential, torch.device("cpu")), str(folder / "energies.pt"))
+            torch.jit.save(trace_energies(own, torch.device("cpu")), str(folder / "energies.pt"))
     except Exception as error:
         raise CompileError(f"the model cannot be traced: {error}") from error
 

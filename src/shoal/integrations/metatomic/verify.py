@@ -9,13 +9,17 @@ from pathlib import Path
 
 import torch
 
+from shoal.architectures.native import Kernel
 from shoal.deploy.verify import Batch, Results, batches_of, compare
 from shoal.files import Package
+from shoal.files.kernels import KernelFiles
 from shoal.files.reference import tensors_to_structures
 from shoal.integrations.metatomic.processes import run_python
+from shoal.native import load_bytes, runnable_targets
 from shoal.neighbors import neighbor_list
 from shoal.potentials import LearnedPotential
 from shoal.potentials._derivatives import stress
+from shoal.potentials.native import evaluate
 from shoal.state import TypeMap, split
 
 CLIENT = Path(__file__).with_name("client.py")
@@ -37,10 +41,27 @@ def verify(
     given = [_as_engines_see(batch, numbers, potential.cutoff) for batch in batches]
     torch.save(given, folder / "batches")
     files = [str(folder / each) for each in ("model.pt", "extensions", "batches", "results")]
-    run_python("the exported file does not run", "-P", str(CLIENT), *files)
+    run_python("the exported file does not run", str(CLIENT), *files)
     results = torch.load(folder / "results")
     given_back = [{"": _with_stress(*pair)} for pair in zip(batches, results, strict=True)]
     return compare(batches, given_back, potential, allowed, what="exported")
+
+
+def verify_libraries(made: KernelFiles, potential: LearnedPotential, content: Package, allowed: float) -> None:
+    """Hold every library of a kernel that runs here against the eager model, because a file takes the best it finds.
+
+    Raises CompileError.
+    """
+    structures, types = tensors_to_structures(content.reference)
+    batches = batches_of(structures, types)
+    lists = [neighbor_list(batch.state, potential.cutoff) for batch in batches]
+    names = [target.name for target in runnable_targets() if target.name in made.libraries]
+    kernels = {f" ({name})": Kernel(load_bytes(made.libraries[name]), made.weights) for name in names}
+    results = [
+        {code: evaluate(kernel, batch.state, pairs, batch.types, None) for code, kernel in kernels.items()}
+        for batch, pairs in zip(batches, lists, strict=True)
+    ]
+    compare(batches, results, potential, allowed, what="exported")
 
 
 def _number_of_each_type(species: TypeMap) -> torch.Tensor:

@@ -102,6 +102,7 @@ Kernel& kernel_of(const std::string& word, at::TensorList libraries, const std::
   std::lock_guard<std::mutex> lock(guard);
   auto& kernel = known[word];
   if (!kernel) {
+    TORCH_CHECK_VALUE(libraries.size() == targets.size(), "every library of a kernel has one target");
     size_t best = 0;
     while (best < targets.size() && !runs(targets[best])) ++best;
     TORCH_CHECK(best < targets.size(), "the model's kernel was built for other processors: export it again on this one");
@@ -116,9 +117,16 @@ struct Graph {
 
   static Graph of(const Tensor& positions, const Tensor& cell, const Tensor& edge_index, const Tensor& edge_cell_shift,
                   const Tensor& atom_types, const Tensor& system_index, const Tensor& weights) {
+    TORCH_CHECK_VALUE(positions.dim() == 2 && edge_index.dim() == 2, "positions and edges must have two dimensions");
     const int64_t n_atoms = positions.size(0), n_edges = edge_index.size(1);
     TORCH_CHECK_VALUE(positions.scalar_type() == at::kDouble && cell.scalar_type() == at::kDouble,
                       "positions and cells must be float64");
+    const bool fits = positions.size(1) == 3 && cell.dim() == 3 && cell.size(1) == 3 &&
+                      cell.size(2) == 3 && edge_index.size(0) == 2 &&
+                      edge_cell_shift.dim() == 2 && edge_cell_shift.size(0) == n_edges && edge_cell_shift.size(1) == 3 &&
+                      atom_types.dim() == 1 && atom_types.size(0) == n_atoms && system_index.dim() == 1 &&
+                      system_index.size(0) == n_atoms;
+    TORCH_CHECK_VALUE(fits, "positions, cells, edges, shifts, types and systems do not fit together");
     const Tensor index = edge_index.contiguous(), given = edge_cell_shift.contiguous();
     const Tensor offsets = at::zeros({n_atoms + 1}, at::kLong), neighbor = at::empty({n_edges}, at::kLong);
     const Tensor shifts = at::empty({n_edges, 3}, at::kLong);

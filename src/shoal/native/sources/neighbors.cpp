@@ -474,9 +474,14 @@ bool sound(int64_t n_systems, const int64_t* atoms, const double* positions, con
 // [status, system], says that a system cannot be done.
 EXPORT void* neighbors_search(int64_t n_systems, const int64_t* atoms, const double* positions, const double* cell,
                               const uint8_t* pbc, double cutoff, int threads, int64_t* offsets, int64_t* failure) {
-    auto search = all_pairs(n_systems, atoms, positions, cell, pbc, cutoff, threads, offsets, failure);
-    if (search) search->offsets.assign(offsets, offsets + atoms[n_systems] + 1);
-    return search.release();
+    try {
+        auto search = all_pairs(n_systems, atoms, positions, cell, pbc, cutoff, threads, offsets, failure);
+        if (search) search->offsets.assign(offsets, offsets + atoms[n_systems] + 1);
+        return search.release();
+    } catch (const std::bad_alloc&) {  // no exception may leave C
+        failure[0] = NO_MEMORY, failure[1] = 0;
+        return nullptr;
+    }
 }
 
 // Writes what was found, edge_index (2, E), shifts (E, 3) and reverse (E), and lets it go.
@@ -496,17 +501,24 @@ EXPORT int64_t geometry_sound(int64_t n_systems, const int64_t* atoms, const dou
 // kernel returns, or UNLISTED where some system cannot be listed.
 EXPORT int64_t neighbors_evaluate(int64_t (*evaluate)(const Call*), const Call* call, const int64_t* atoms,
                                   const uint8_t* pbc, double cutoff, int threads) {
-    constexpr int64_t UNLISTED = 3;
+    constexpr int64_t BAD_LIST = 2, UNLISTED = 3;
     Call c = *call;
+    if (atoms[0] != 0 || atoms[c.n_systems] != c.n_atoms) return BAD_LIST;
+    for (int64_t s = 0; s < c.n_systems; s++)
+        if (atoms[s] > atoms[s + 1]) return BAD_LIST;
     if (!sound(c.n_systems, atoms, c.positions, c.cell, pbc)) return UNLISTED;
-    std::vector<int64_t> offsets(c.n_atoms + 1);
-    int64_t failure[2];
-    const auto search = all_pairs(c.n_systems, atoms, c.positions, c.cell, pbc, cutoff, threads, offsets.data(), failure);
-    if (!search) return UNLISTED;
-    c.n_edges = offsets.back();
-    const std::unique_ptr<int64_t[]> edges(new (std::nothrow) int64_t[4 * c.n_edges + 1]);
-    if (!edges) return UNLISTED;
-    rows(*search, offsets.data(), threads, nullptr, edges.get(), edges.get() + c.n_edges, nullptr);
-    c.offsets = offsets.data(), c.neighbor = edges.get(), c.shifts = edges.get() + c.n_edges;
-    return evaluate(&c);
+    try {
+        std::vector<int64_t> offsets(c.n_atoms + 1);
+        int64_t failure[2];
+        const auto search =
+            all_pairs(c.n_systems, atoms, c.positions, c.cell, pbc, cutoff, threads, offsets.data(), failure);
+        if (!search) return UNLISTED;
+        c.n_edges = offsets.back();
+        const std::unique_ptr<int64_t[]> edges(new int64_t[4 * c.n_edges + 1]);
+        rows(*search, offsets.data(), threads, nullptr, edges.get(), edges.get() + c.n_edges, nullptr);
+        c.offsets = offsets.data(), c.neighbor = edges.get(), c.shifts = edges.get() + c.n_edges;
+        return evaluate(&c);
+    } catch (const std::bad_alloc&) {  // no exception may leave C
+        return UNLISTED;
+    }
 }
