@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from shoal.cli._kernel_options import ExactOption, TableErrorOption
+
 
 def compile_(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .ckpt or a .shoal file.")],
@@ -29,18 +31,8 @@ def compile_(
             "torch); auto: native where it can be had."
         ),
     ] = "auto",
-    exact: Annotated[
-        bool | None,
-        typer.Option(
-            "--exact/--tables",
-            help="Native kernels: the radial networks themselves, or tables of them. Default: tables in float32. "
-            "Models trained with tables keep those.",
-        ),
-    ] = None,
-    table_error: Annotated[
-        float,
-        typer.Option(help="Largest error that tables may cause in a force, eV/A (a share of forces above 1 eV/A)."),
-    ] = 1e-5,
+    exact: ExactOption = None,
+    table_error: TableErrorOption = 1e-5,
 ) -> None:
     """Compile a model into one file that evaluates any number of structures, and verify it against the model."""
     from shoal.cli._show import show

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from shoal.cli._kernel_options import ExactOption, TableErrorOption
 from shoal.cli._show import MapOption
 
 
@@ -28,18 +29,8 @@ def export(
         Path | None,
         typer.Option(help="Native kernels: folder for the library that engines need. Default: extensions beside OUT."),
     ] = None,
-    exact: Annotated[
-        bool | None,
-        typer.Option(
-            "--exact/--tables",
-            help="Native kernels: the radial networks themselves, or tables of them. Default: tables in float32. "
-            "Models trained with tables keep those.",
-        ),
-    ] = None,
-    table_error: Annotated[
-        float,
-        typer.Option(help="Native kernels: largest error of tables in a force, eV/A (a share of forces above 1 eV/A)."),
-    ] = 1e-5,
+    exact: ExactOption = None,
+    table_error: TableErrorOption = 1e-5,
     map: MapOption = None,
     name: Annotated[str, typer.Option(help="Name of the model. Default: that of the file.")] = "",
     author: Annotated[list[str] | None, typer.Option(help="Who made the model; repeat it for several.")] = None,
