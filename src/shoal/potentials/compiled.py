@@ -27,13 +27,13 @@ from shoal.potentials._native import (
     load_aotinductor,
     load_torchscript,
 )
-from shoal.potentials.native import FORMS, evaluate, evaluate_state
+from shoal.potentials.native import FORMS, KernelPotential
 from shoal.state import SimState
 
 _FORMS: Forms = {name: {**FORMS, "edge_index": (torch.int64, 2)}[name] for name in INPUTS}
 
 
-class CompiledPotential(FilePotential):
+class CompiledPotential(KernelPotential, FilePotential):
     """A `.shoal.pt2` (or `.shoal.pth`) file; one file serves any number of systems, atoms and edges.
 
     A native kernel in it is what runs, if this processor has an instruction set it was built for: the best of them, or
@@ -77,7 +77,7 @@ class CompiledPotential(FilePotential):
         energy_weights: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
         if self._kernel is not None:
-            return evaluate(self._kernel, state, neighbors, atom_types, energy_weights)
+            return super().compute(state, neighbors, atom_types, energy_weights)
         n_atoms, n_systems = state.n_atoms, state.n_systems
         weights = torch.ones_like(state.positions[:, 0]) if energy_weights is None else energy_weights
         inputs = {
@@ -96,23 +96,6 @@ class CompiledPotential(FilePotential):
             outputs = self._run(self._checked(inputs, _FORMS))
         named = dict(zip(OUTPUTS, outputs, strict=True))
         return without_ghost(named, n_atoms, n_systems) if ghost else named
-
-    def only(
-        self,
-        names: Sequence[str],
-        state: SimState,
-        neighbors: NeighborList,
-        atom_types: torch.Tensor,
-        energy_weights: torch.Tensor | None = None,
-    ) -> dict[str, torch.Tensor]:
-        if self._kernel is None:
-            return self.compute(state, neighbors, atom_types, energy_weights)
-        return evaluate(self._kernel, state, neighbors, atom_types, energy_weights, names)
-
-    def by_geometry(
-        self, names: Sequence[str], state: SimState, atom_types: torch.Tensor
-    ) -> dict[str, torch.Tensor] | None:
-        return None if self._kernel is None else evaluate_state(self._kernel, self.cutoff, state, atom_types, names)
 
 
 def _load(path: Path, metadata: CompiledMetadata, device: torch.device) -> Runner:

@@ -45,7 +45,39 @@ _LISTED = tuple(dtype for dtype, _ in FORMS.values())
 _UNLISTED = (torch.float64, torch.float64, torch.bool, *[torch.int64] * 3)
 
 
-class NativePotential(Potential):
+class KernelPotential(Potential):
+    """A potential by a native kernel, or where that is None by a `compute` of its own."""
+
+    _kernel: Kernel | None
+
+    def compute(
+        self,
+        state: SimState,
+        neighbors: NeighborList,
+        atom_types: torch.Tensor,
+        energy_weights: torch.Tensor | None = None,
+    ) -> dict[str, torch.Tensor]:
+        return self.only(QUANTITIES, state, neighbors, atom_types, energy_weights)
+
+    def only(
+        self,
+        names: Sequence[str],
+        state: SimState,
+        neighbors: NeighborList,
+        atom_types: torch.Tensor,
+        energy_weights: torch.Tensor | None = None,
+    ) -> dict[str, torch.Tensor]:
+        if self._kernel is None:
+            return self.compute(state, neighbors, atom_types, energy_weights)
+        return evaluate(self._kernel, state, neighbors, atom_types, energy_weights, names)
+
+    def by_geometry(
+        self, names: Sequence[str], state: SimState, atom_types: torch.Tensor
+    ) -> dict[str, torch.Tensor] | None:
+        return None if self._kernel is None else evaluate_state(self._kernel, self.cutoff, state, atom_types, names)
+
+
+class NativePotential(KernelPotential):
     """A learned potential as generated C++, built here for this processor; results are numbers without a graph.
 
     `pieces` of the tables that stand for the radial networks; None: the networks themselves, several times slower;
@@ -73,30 +105,6 @@ class NativePotential(Potential):
     @cached_property
     def capabilities(self) -> Capabilities:
         return self._of.model_copy(update={"supported_devices": ("cpu",), "quantities": FILE_SUPPORT})
-
-    def compute(
-        self,
-        state: SimState,
-        neighbors: NeighborList,
-        atom_types: torch.Tensor,
-        energy_weights: torch.Tensor | None = None,
-    ) -> dict[str, torch.Tensor]:
-        return evaluate(self._kernel, state, neighbors, atom_types, energy_weights)
-
-    def only(
-        self,
-        names: Sequence[str],
-        state: SimState,
-        neighbors: NeighborList,
-        atom_types: torch.Tensor,
-        energy_weights: torch.Tensor | None = None,
-    ) -> dict[str, torch.Tensor]:
-        return evaluate(self._kernel, state, neighbors, atom_types, energy_weights, names)
-
-    def by_geometry(
-        self, names: Sequence[str], state: SimState, atom_types: torch.Tensor
-    ) -> dict[str, torch.Tensor] | None:
-        return evaluate_state(self._kernel, self.cutoff, state, atom_types, names)
 
 
 def checked_architecture(potential: LearnedPotential) -> NequIP:
