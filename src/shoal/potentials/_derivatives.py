@@ -23,18 +23,20 @@ def energy_and_derivatives(
     *,
     energy_weights: torch.Tensor | None = None,
     create_graph: bool = False,
+    strain: bool = True,
 ) -> dict[str, torch.Tensor]:
     """Every native quantity (see `quantities`) of a potential that is a function of edge vectors, by one backward pass.
 
     `atomic_energies` maps edge vectors (E, 3) A, neighbour minus centre, to atomic energies (N,) eV. edge_index (2, E)
     int64, centre then neighbour; system_index (N,) int64; cell (S, 3, 3) A, rows the lattice vectors. `energy_weights`
     (N,) differentiates sum_i w_i E_i instead of the energy (energies themselves are not weighted). Gradients are
-    taken in any grad mode; `create_graph` keeps the results differentiable in the parameters, for training.
+    taken in any grad mode; `create_graph` keeps the results differentiable in the parameters, for training. `strain`:
+    with stress and virial.
     """
     atomic, vectors, (gradient,) = edge_gradients(
         lambda r: atomic_energies(r)[:, None], edge_vectors, energy_weights, create_graph=create_graph
     )
-    return quantities(atomic[:, 0], vectors, gradient, edge_index, system_index, cell)
+    return quantities(atomic[:, 0], vectors, gradient, edge_index, system_index, cell, strain)
 
 
 def edge_gradients(
@@ -76,20 +78,23 @@ def quantities(
     edge_index: torch.Tensor,
     system_index: torch.Tensor,
     cell: torch.Tensor,
+    strain: bool = True,
 ) -> dict[str, torch.Tensor]:
     """Every native quantity from atomic energies (N,) eV, edge vectors (E, 3) A and the gradient in them (E, 3) eV/A.
 
     atomic_energy (N,) and energy (S,) eV, forces (N, 3) eV/A, stress (S, 3, 3) eV/A^3 (NaN where the cell has no
-    volume) and virial (S, 3, 3) eV, in the dtype of what they are made from.
+    volume) and virial (S, 3, 3) eV, in the dtype of what they are made from; stress and virial only with `strain`.
     """
-    strain_gradient = edge_strain_gradient(vectors, gradient, edge_index, system_index, cell.shape[0])
-    return {
+    found = {
         "atomic_energy": atomic,
         "energy": system_energies(atomic, system_index, cell.shape[0]),
         "forces": edge_forces(gradient, edge_index, system_index.shape[0]),
-        "stress": stress(strain_gradient, cell),
-        "virial": -strain_gradient,
     }
+    if strain:
+        strain_gradient = edge_strain_gradient(vectors, gradient, edge_index, system_index, cell.shape[0])
+        found["stress"] = stress(strain_gradient, cell)
+        found["virial"] = -strain_gradient
+    return found
 
 
 def stress(strain_gradient: torch.Tensor, cell: torch.Tensor) -> torch.Tensor:

@@ -20,7 +20,7 @@ class Batch:
     """Samples packed flat; labels are zero where `labelled` (S, 3) bool (energy, forces, stress) is False.
 
     edge_vectors (E, 3), edge_index (2, E), atom_types (N,), system_index (N,), n_atoms (S,), cell (S, 3, 3),
-    energy (S,), forces (N, 3), stress (S, 3, 3).
+    energy (S,), forces (N, 3), stress (S, 3, 3). `wants_stress`: any of it is labelled.
     """
 
     edge_vectors: torch.Tensor
@@ -33,6 +33,7 @@ class Batch:
     forces: torch.Tensor
     stress: torch.Tensor
     labelled: torch.Tensor
+    wants_stress: bool
 
     @property
     def n_systems(self) -> int:
@@ -40,7 +41,8 @@ class Batch:
 
     def to(self, *args: Any, **kwargs: Any) -> Batch:
         """The same batch on another device."""
-        return Batch(**{field.name: getattr(self, field.name).to(*args, **kwargs) for field in fields(self)})
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Batch(**{k: v.to(*args, **kwargs) if isinstance(v, torch.Tensor) else v for k, v in values.items()})
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
@@ -58,6 +60,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
         forces=torch.cat([sample.forces for sample in samples]),
         stress=torch.stack([sample.stress for sample in samples]),
         labelled=torch.stack([sample.labelled for sample in samples]),
+        wants_stress=any(bool(sample.labelled[2]) for sample in samples),
     )
 
 

@@ -69,7 +69,8 @@ class CompiledPredict:
             atomic, gradient = self.graph(self._weights(weights), *inputs)
         if not create_graph:
             atomic, gradient = atomic.detach(), gradient.detach()
-        return quantities(atomic, batch.edge_vectors, gradient, batch.edge_index, batch.system_index, batch.cell)
+        index = batch.edge_index, batch.system_index
+        return quantities(atomic, batch.edge_vectors, gradient, *index, batch.cell, strain=batch.wants_stress)
 
     def _weights(self, weights: Mapping[str, torch.Tensor] | None) -> list[torch.Tensor]:
         """Aliases of the model's weights or of others: the graph holds for any tensors, not for any parameters."""

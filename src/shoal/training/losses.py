@@ -31,11 +31,14 @@ class Residuals(NamedTuple):
 
 
 def residuals(predictions: Mapping[str, torch.Tensor], batch: Batch) -> Residuals:
-    """Residuals of a batch from its predicted energy (S,) eV, forces (N, 3) eV/A and stress (S, 3, 3) eV/A^3."""
+    """Residuals of a batch from its predicted energy (S,) eV, forces (N, 3) eV/A and stress (S, 3, 3) eV/A^3.
+
+    Stress may be left out where no structure has a label of it.
+    """
     has_energy, has_forces, has_stress = batch.labelled.unbind(1)
     energy = (predictions["energy"] - batch.energy) / batch.n_atoms
     forces = predictions["forces"] - batch.forces
-    stress = predictions["stress"] - batch.stress
+    stress = predictions["stress"] - batch.stress if batch.wants_stress else batch.stress
     zero = energy.new_zeros(())
     counts = (has_energy.sum(), 3 * (has_forces * batch.n_atoms).sum(), 9 * has_stress.sum())
     return Residuals(

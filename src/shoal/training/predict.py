@@ -22,9 +22,9 @@ Predict = Callable[..., dict[str, torch.Tensor]]
 def predict(
     model: nn.Module, batch: Batch, weights: Mapping[str, torch.Tensor] | None = None, *, create_graph: bool = False
 ) -> dict[str, torch.Tensor]:
-    """energy (S,) eV, forces (N, 3) eV/A and stress (S, 3, 3) eV/A^3; with other `weights` than the model's own.
+    """energy (S,) eV, forces (N, 3) eV/A and, where a label wants it, stress (S, 3, 3) eV/A^3.
 
-    `create_graph` keeps them differentiable in the weights.
+    With other `weights` than the model's own; `create_graph` keeps the results differentiable in the weights.
     """
 
     def atomic_energies(edge_vectors: torch.Tensor) -> torch.Tensor:
@@ -38,6 +38,7 @@ def predict(
         batch.system_index,
         batch.cell,
         create_graph=create_graph,
+        strain=batch.wants_stress,
     )
 
 
@@ -59,9 +60,11 @@ def evaluate(
         pairs["energy"].append(((batch.energy / size)[has["energy"]], (values["energy"] / size)[has["energy"]]))
         rows = has["forces"][batch.system_index]
         pairs["forces"].append((batch.forces[rows], values["forces"][rows]))
-        pairs["stress"].append((batch.stress[has["stress"]], values["stress"][has["stress"]]))
+        if batch.wants_stress:
+            pairs["stress"].append((batch.stress[has["stress"]], values["stress"][has["stress"]]))
     joined = {
         quantity: (torch.cat([a.flatten() for a, _ in parts]).cpu(), torch.cat([b.flatten() for _, b in parts]).cpu())
         for quantity, parts in pairs.items()
+        if parts
     }
     return errors, joined

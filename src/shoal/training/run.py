@@ -18,6 +18,7 @@ from shoal.errors import ConfigError, DataError, ShoalWarning
 from shoal.figures import learning_curve, parity, save
 from shoal.files import read_checkpoint
 from shoal.state import TypeMap
+from shoal.training.allocator import kept_memory
 from shoal.training.batches import Batches
 from shoal.training.checkpoints import BEST, LAST, check_same_training
 from shoal.training.config import TrainConfig
@@ -218,7 +219,7 @@ def _fit(session: Session, output: Path, device: str, progress: bool | Report) -
     logs = Logs(output, session.config.training.logs, session.history)
     try:
         session.compile(torch.device(device))
-        with reporting(progress) as report:
+        with kept_memory(), reporting(progress) as report:
             module = TrainingModule(session, output, report, logs)
             fit(module, device, session.config.training.gradient_clip)
     finally:

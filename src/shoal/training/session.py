@@ -238,7 +238,7 @@ def _optimizer(settings: TrainingConfig, model: AtomicEnergyModel) -> torch.opti
     groups = [{"params": weights, "weight_decay": settings.weight_decay}]
     if physical:
         groups.append({"params": physical, "weight_decay": 0.0})
-    return kind(groups, lr=settings.learning_rate)
+    return kind(groups, lr=settings.learning_rate, fused=True)
 
 
 def _schedule(

@@ -1,0 +1,35 @@
+"""Memory that a step frees stays with the process, so that the next step need not ask for it again."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
+"""Names of glibc's malloc.h: the size from which a block is mapped for itself, and how much free memory is kept."""
+
+KEPT = 1 << 30
+ON_ITS_OWN = {MMAP_THRESHOLD: 32 << 20, TRIM_THRESHOLD: 64 << 20}
+"""The largest values that glibc comes to by itself."""
+
+
+@contextmanager
+def kept_memory() -> Iterator[None]:
+    """Up to 1 GiB of freed memory is kept while in here, where the C library is glibc; elsewhere nothing changes.
+
+    Without, what a training step frees goes back to the system at its end, or not, by the chance of what lies on top
+    of the heap, and each page comes back by a page fault of 1 us: a third of the step of a small model.
+    """
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "gnu_get_libc_version"):
+        yield
+        return
+    for name in ON_ITS_OWN:
+        library.mallopt(name, KEPT)
+    try:
+        yield
+    finally:
+        for name, value in ON_ITS_OWN.items():
+            library.mallopt(name, value)
+        library.malloc_trim(ctypes.c_size_t(0))
