@@ -41,7 +41,7 @@ class Batch:
 
     def to(self, *args: Any, **kwargs: Any) -> Batch:
         """The same batch on another device."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
         return Batch(**{k: v.to(*args, **kwargs) if isinstance(v, torch.Tensor) else v for k, v in values.items()})
 
 
