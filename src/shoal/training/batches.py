@@ -41,8 +41,8 @@ class Batch:
 
     def to(self, *args: Any, **kwargs: Any) -> Batch:
         """The same batch on another device."""
-        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Batch(**{k: v.to(*args, **kwargs) if isinstance(v, torch.Tensor) else v for k, v in values.items()})
+        values = [getattr(self, field.name) for field in fields(self)]
+        return Batch(*(value.to(*args, **kwargs) if isinstance(value, torch.Tensor) else value for value in values))
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
