@@ -6,7 +6,7 @@ N atoms, E edges, S systems.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -41,8 +41,9 @@ class Batch:
 
     def to(self, *args: Any, **kwargs: Any) -> Batch:
         """The same batch on another device."""
-        values = [getattr(self, field.name) for field in fields(self)]
-        return Batch(*(value.to(*args, **kwargs) if isinstance(value, torch.Tensor) else value for value in values))
+        tensors = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "wants_stress"}
+        moved: dict[str, Any] = {name: tensor.to(*args, **kwargs) for name, tensor in tensors.items()}
+        return replace(self, **moved)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
