@@ -33,3 +33,15 @@ def spline_table(function: Callable[[Tensor], Tensor], pieces: int) -> Tensor:
     level = torch.zeros_like(values[:1])
     right = torch.cat([level, 3 * (values[2:] - values[:-2]), level])
     return torch.stack([values, torch.linalg.solve(system, right)], dim=1)
+
+
+def coefficients(table: Tensor) -> Tensor:
+    """(K, 4, W): of the powers 0 to 3 of 1 - t, t the place within a piece, from the values and slopes at the knots.
+
+    So written, what is 0 at the end of the last piece is so exactly.
+    """
+    (start, start_slope), (end, end_slope) = table[:-1].unbind(1), table[1:].unbind(1)
+    rise = start - end
+    return torch.stack(
+        [end, -end_slope, 3 * rise + 2 * end_slope + start_slope, -2 * rise - end_slope - start_slope], 1
+    )

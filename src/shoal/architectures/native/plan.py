@@ -12,7 +12,7 @@ from shoal.architectures.nequip import InteractionLayer, NequIP, NequIPConfig
 from shoal.nn import SCALAR, Channels, Features, Gate
 from shoal.nn.convolution.native.layout import Layout, lanes, spread
 from shoal.nn.convolution.native.plan import ConvolutionPlan
-from shoal.nn.tabulated import spline_table
+from shoal.nn.tabulated import coefficients, spline_table
 
 
 @dataclass(frozen=True)
@@ -160,8 +160,8 @@ def _add_radial(
     n = plan.name.removeprefix("Layer")
     columns = torch.cat([plan.weight(k) + torch.arange(path.channels) for k, path in enumerate(plan.paths)])
     if pieces is not None:
-        table = spline_table(lambda x: network(model.basis(x)), pieces)
-        weights.add(f"table_{n}", spread(table, torch.arange(2), 2, columns, plan.n_weights))
+        table = coefficients(spline_table(lambda x: network(model.basis(x)), pieces))
+        weights.add(f"table_{n}", spread(table, torch.arange(4), 4, columns, plan.n_weights))
         return
     width = lanes(weights.dtype)
     matrices = list(zip(network.weights, network.gains, strict=True))  # type: ignore[arg-type]

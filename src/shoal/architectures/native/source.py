@@ -12,7 +12,7 @@ from shoal.architectures.native.declarations import constants, memory, radial_we
 from shoal.architectures.native.plan import ModelPlan
 from shoal.architectures.native.sweeps import backward, forward
 from shoal.native import shipped
-from shoal.nn.convolution.native.emit import emit_convolution, emit_harmonics
+from shoal.nn.convolution.native.emit import emit_convolution, emit_direction_gradient
 
 INTERFACE = 4
 """To be raised when what passes between a caller and a kernel changes: call.h and the exported functions."""
@@ -33,7 +33,7 @@ def source_of(plan: ModelPlan) -> str:
             shipped("radial.h"),
             shipped("message_passing.h"),
             constants(plan),
-            emit_harmonics(plan.config.l_max),
+            emit_direction_gradient(plan.config.l_max),
             *(emit_convolution(layer.convolution, gathers=layer.n > 0) for layer in plan.layers),
             *(radial_weights(plan, layer) for layer in plan.layers),
             memory(plan),
@@ -56,7 +56,7 @@ constexpr int64_t WEIGHTS_OF_AN_EDGE = {sum(layer.convolution.n_weights for laye
 static int64_t needed_bytes(const Call& call, int most) {{
   Arena arena(nullptr);
   const Call c = completed(call, WEIGHTS_OF_AN_EDGE, arena);
-  Memory memory(arena, c.n_atoms, c.n_edges, int(c.threads));
+  Memory memory(arena, c);
   for (int t = 0; t < c.threads; ++t) Scratch scratch(arena, most);
   return int64_t(arena.used) + 256;
 }}
@@ -73,7 +73,8 @@ EXPORT int64_t evaluate(const Call* call) {{
   Arena arena((char*)((size_t(call->workspace) + 63) & ~size_t(63)));
   const Call c = completed(*call, WEIGHTS_OF_AN_EDGE, arena);
   const int wanted = int(c.threads);
-  Memory m(arena, c.n_atoms, c.offsets[c.n_atoms], wanted);
+  Memory m(arena, c);
+  m.graph.begin(c);
   std::vector<Scratch> scratch;
   for (int t = 0; t < wanted; ++t) scratch.emplace_back(arena, most);
 #pragma omp parallel num_threads(wanted)
@@ -86,7 +87,7 @@ EXPORT int64_t evaluate(const Call* call) {{
       std::memset(own, 0, sizeof(double) * 3 * c.n_atoms);
       std::memset(m.sums.virial + 9 * lo, 0, sizeof(double) * 9 * (hi - lo));
     }}
-    find_edges<TYPES, BY_TYPE, {plan.pieces or 1}>(c, m.graph, PER_CUTOFF, lo, hi);
+    find_edges<TYPES, BY_TYPE, {plan.pieces or 1}>(c, m.graph, s.centre, PER_CUTOFF, lo, hi);
 #pragma omp barrier
 {chr(10).join(sweeps)}
     if (c.gradients) {{

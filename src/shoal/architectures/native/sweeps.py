@@ -17,40 +17,39 @@ from shoal.architectures.native.nodes import (
 from shoal.architectures.native.plan import LayerPlan, ModelPlan
 
 
-def _edges(plan: ModelPlan, layer: LayerPlan, *, back: bool, slopes: bool) -> list[str]:
+def _edges(layer: LayerPlan, *, back: bool, slopes: bool) -> list[str]:
     """The edges of atom p: `back`, those that start at it; `slopes`, radial slopes too."""
-    name, sign = layer.convolution.name, "-1" if back else "1"
     places = "back" if back else "ahead"
     return [
-        "      const int64_t p = first + a, start = c.offsets[p];",
-        "      const int n = m.graph.count[p], full = (n + LANES - 1) / LANES * LANES;",
-        f"      s.centre.take(m.graph, start, n, {sign}, real(radial.per_share() * PER_CUTOFF[0]));",
-        "      harmonics(full, s.ld, s.centre.ux, s.centre.uy, s.centre.uz, s.Y);",
-        f"      {name}::angles(full, s.ld, s.Y, s.T);",
+        "      const int64_t p = first + a, start = m.graph.start[p];",
+        "      const int n = m.graph.count[p];",
+        f"      s.centre.take(m.graph, p, {'-1' if back else '1'});",
+        f"      {layer.convolution.name}::angles(s.centre, s.ld, s.T);",
         f"      radial.prepare(n, m.graph.{places}, start, {'true' if slopes else 'false'});",
     ]
 
 
-def _per_length(plan: ModelPlan, *, back: bool) -> list[str]:
-    """The derivative of the radial coordinate by the distance, for each edge; one number is there already."""
-    if not plan.by_type:
-        return []
-    pair = "c.types[q] * TYPES + c.types[p]" if back else "c.types[p] * TYPES + c.types[q]"
-    return [
-        "      for (int e = 0; e < n; ++e) {",
-        "        const int64_t q = m.graph.col[start + e];",
-        f"        s.centre.per_length[e] = real(radial.per_share() * PER_CUTOFF[{pair}]);",
-        "      }",
-    ]
+def _derivative(plan: ModelPlan) -> list[str]:
+    """Of the radial coordinate by the distance, where it is one number."""
+    return [] if plan.by_type else ["  s.centre.derivative(real(radial.per_share() * PER_CUTOFF[0]));"]
 
 
-def _finish(plan: ModelPlan, *, back: bool) -> list[str]:
-    sign = "-1" if back else "1"
+def _gather(plan: ModelPlan, layer: LayerPlan, *, back: bool) -> list[str]:
+    """Gradients in the edge vectors, beside those of the layers behind."""
+    lines = []
+    if plan.by_type:
+        pair = "c.types[q] * TYPES + c.types[p]" if back else "c.types[p] * TYPES + c.types[q]"
+        lines = [
+            "      for (int e = 0; e < s.centre.full; ++e) {",
+            "        const int64_t q = m.graph.col[start + e];",
+            f"        s.centre.per_length[e] = real(radial.per_share() * PER_CUTOFF[{pair}]);",
+            "      }",
+        ]
+    first = "true" if layer is plan.layers[-1] else "false"
     return [
-        *_per_length(plan, back=back),
-        "      direction_gradient(full, s.ld, s.centre.ux, s.centre.uy, s.centre.uz, s.G, s.centre.gx, s.centre.gy, "
-        "s.centre.gz);",
-        f"      s.centre.finish(m.graph, p, start, s.G, {sign}, forces, m.sums.virial);",
+        *lines,
+        "      direction_gradient(s.centre, s.ld, s.G);",
+        f"      s.centre.gather<{first}>(m.graph, p, s.G);",
     ]
 
 
@@ -69,11 +68,12 @@ def forward(plan: ModelPlan, layer: LayerPlan) -> str:
         f"static void forward_{n}(const Call& c, Memory& m, Scratch& s, int64_t lo, int64_t hi) {{",
         "  const real* W = (const real*)c.weights;",
         f"  Radial{n} radial = radial_{n}(W, int(s.ld), s.radial);",
+        *(_derivative(plan) if n == 0 and last else []),
         "  for (int64_t first = lo; first < hi; first += BLOCK) {",
         "    const int atoms = int(std::min<int64_t>(BLOCK, hi - first));",
         "    const int64_t* types = c.types + first;",
         "    for (int a = 0; a < atoms; ++a) {",
-        *_edges(plan, layer, back=False, slopes=False),
+        *_edges(layer, back=False, slopes=False),
         f"      for (int e = 0; e < n; ++e) s.rows[e] = {source};",
         f"      {conv.name}::forward(n, s.ld, s.rows, radial, s.T, s.sums + a * {conv.sums.size});",
         "    }",
@@ -157,11 +157,12 @@ def _local(plan: ModelPlan, layer: LayerPlan) -> list[str]:
     conv = layer.convolution
     return [
         "    for (int a = 0; a < atoms; ++a) {",
-        *_edges(plan, layer, back=False, slopes=True),
+        *_edges(layer, back=False, slopes=True),
         "      for (int e = 0; e < n; ++e)",
         f"        s.rows[e] = W + {plan.places['sources']} + c.types[m.graph.col[start + e]] * {conv.x.size};",
         f"      {conv.name}::local(n, s.ld, s.rows, s.sums + a * {conv.sums.size}, radial, s.T, s.G);",
-        *_finish(plan, back=False),
+        *_gather(plan, layer, back=False),
+        "      s.centre.finish(m.graph, p, forces, m.sums.virial);",
         "    }",
     ]
 
@@ -174,6 +175,7 @@ def backward(plan: ModelPlan, layer: LayerPlan) -> str:
         f"static void backward_{n}(const Call& c, Memory& m, Scratch& s, int64_t lo, int64_t hi, double* forces) {{",
         "  const real* W = (const real*)c.weights;",
         f"  Radial{n} radial = radial_{n}(W, int(s.ld), s.radial);",
+        *_derivative(plan),
         "  for (int64_t first = lo; first < hi; first += BLOCK) {",
         "    const int atoms = int(std::min<int64_t>(BLOCK, hi - first));",
         "    const int64_t* types = c.types + first;",
@@ -188,11 +190,11 @@ def backward(plan: ModelPlan, layer: LayerPlan) -> str:
         size = conv.sums.size
         lines += [
             "    for (int a = 0; a < atoms; ++a) {",
-            *_edges(plan, layer, back=True, slopes=True),
+            *_edges(layer, back=True, slopes=True),
             f"      for (int e = 0; e < n; ++e) s.rows[e] = m.d{n} + (size_t)m.graph.col[start + e] * {size};",
             f"      {conv.name}::backward(n, s.ld, m.x{n} + p * {conv.x.size}, s.rows, radial, s.T, "
             f"s.h + a * {conv.x.size}, s.G);",
-            *_finish(plan, back=True),
+            *_gather(plan, layer, back=True),
             "    }",
             *_normed(plan, layer, "s.h"),
             f"    real* dh = m.dh{n} + first * {plan.layers[n - 1].h.size};",

@@ -42,10 +42,13 @@ static Call completed(Call c, int64_t weights_of_an_edge, Arena& arena) {
   return c;
 }
 
+constexpr int FILL = 16;  // a multiple of LANES
+static int64_t filled(int64_t n) { return (n + FILL - 1) / FILL * FILL; }
+
 static int most_neighbors(int64_t n_atoms, const int64_t* offsets) {
   int64_t most = 1;
   for (int64_t p = 0; p < n_atoms; ++p) most = std::max(most, offsets[p + 1] - offsets[p]);
-  return int((most + 15) & ~int64_t(15));
+  return int(filled(most));
 }
 
 // The first atom of a thread: threads get equally many edges and atoms.
@@ -62,20 +65,27 @@ static int64_t boundary(const Call& c, int thread, int threads) {
   return low;
 }
 
-// Edges within reach, those of atom p at offsets[p] .. offsets[p] + count[p], in the order of the list.
+// Edges within reach, those of atom p at start[p] .. start[p] + count[p], in the order of the list. Behind them whole
+// vectors are filled up with harmless ones.
 struct Graph {
+  int64_t* start;
   int32_t *count, *col;
   Places ahead, back;  // in the cutoff of the centre and in that of the neighbour
   real *r, *ux, *uy, *uz;
-  Graph(Arena& arena, int64_t n_atoms, int64_t n_edges, bool two_cutoffs) {
-    count = arena.take<int32_t>(n_atoms), col = arena.take<int32_t>(n_edges);
+  real *fx, *fy, *fz;  // gradients in the edge vectors, gathered from layer to layer
+  Graph(Arena& arena, const Call& c, bool two_cutoffs) {
+    const int64_t n_edges = c.n_edges + (FILL - 1) * c.n_atoms;
+    start = arena.take<int64_t>(c.n_atoms), count = arena.take<int32_t>(c.n_atoms), col = arena.take<int32_t>(n_edges);
     ahead = back = places(arena, n_edges);
     if (two_cutoffs) back = places(arena, n_edges);
-    r = arena.take<real>(n_edges), ux = arena.take<real>(n_edges);
-    uy = arena.take<real>(n_edges), uz = arena.take<real>(n_edges);
+    for (real** each : {&r, &ux, &uy, &uz, &fx, &fy, &fz}) *each = arena.take<real>(n_edges);
   }
   static Places places(Arena& arena, int64_t n_edges) {
-    return {arena.take<double>(n_edges), arena.take<int32_t>(n_edges), arena.take<real>(n_edges + 16)};
+    return {arena.take<double>(n_edges), arena.take<int32_t>(n_edges), arena.take<real>(n_edges)};
+  }
+  void begin(const Call& c) const {
+    int64_t next = 0;
+    for (int64_t p = 0; p < c.n_atoms; ++p) start[p] = next, next += filled(c.offsets[p + 1] - c.offsets[p]);
   }
 };
 
@@ -89,89 +99,120 @@ struct Sums {
   double* own(int thread) { return forces + size_t(thread) * n_atoms * 3; }
 };
 
-// Edges of the atoms lo .. hi; CUTOFFS: reciprocal cutoffs (T, T), [centre][neighbour], or one number.
-// PIECES: of the radial tables.
-template <int TYPES, bool BY_TYPE, int PIECES>
-static void find_edges(const Call& c, const Graph& g, const double* per_cutoff, int64_t lo, int64_t hi) {
-  for (int64_t p = lo; p < hi; ++p) {
-    const double *at = c.positions + 3 * p, *cell = c.cell + 9 * c.system[p];
-    int64_t to = c.offsets[p];
-    for (int64_t e = c.offsets[p]; e < c.offsets[p + 1]; ++e) {
-      const int64_t q = c.neighbor[e], *s = c.shifts + 3 * e;
-      const double *from = c.positions + 3 * q;
-      const double a = double(s[0]), b = double(s[1]), d = double(s[2]);
-      const double x = from[0] - at[0] + (a * cell[0] + b * cell[3] + d * cell[6]);
-      const double y = from[1] - at[1] + (a * cell[1] + b * cell[4] + d * cell[7]);
-      const double z = from[2] - at[2] + (a * cell[2] + b * cell[5] + d * cell[8]);
-      const double r = std::sqrt(x * x + y * y + z * z);
-      const double share = r * (BY_TYPE ? per_cutoff[c.types[p] * TYPES + c.types[q]] : per_cutoff[0]);
-      const double back = BY_TYPE ? r * per_cutoff[c.types[q] * TYPES + c.types[p]] : share;
-      if (share >= 1.0 && back >= 1.0 && r < INFINITY) continue;  // what is not finite goes on, to be seen
-      const double inverse = 1.0 / r;
-      g.col[to] = int32_t(q), g.ahead.set(to, share, PIECES);
-      if (BY_TYPE) g.back.set(to, back, PIECES);
-      g.r[to] = real(r), g.ux[to] = real(x * inverse), g.uy[to] = real(y * inverse), g.uz[to] = real(z * inverse);
-      ++to;
-    }
-    g.count[p] = int32_t(to - c.offsets[p]);
-  }
-}
-
-// Edges of one centre, filled up to whole vectors with harmless ones; turned round for those that start at it.
+// Edges of one centre, or turned round (sign -1) those that start at it.
 struct Centre {
-  int n;
+  int n, full;  // full: with those that fill up
   size_t ld;
-  real *ux, *uy, *uz, *r, *per_length, *gx, *gy, *gz;
-  Centre(Arena& arena, int most) : n(0), ld(most) {
-    for (real** each : {&ux, &uy, &uz, &r, &per_length, &gx, &gy, &gz}) *each = arena.take<real>(ld);
+  real sign;
+  const real *ux, *uy, *uz, *r;
+  real *per_length, *gx, *gy, *gz;
+  double *x, *y, *z, *per_cutoff, *per_back;  // while edges are found
+  Centre(Arena& arena, int most) : n(0), full(0), ld(most) {
+    for (real** each : {&per_length, &gx, &gy, &gz}) *each = arena.take<real>(ld);
+    for (double** each : {&x, &y, &z, &per_cutoff, &per_back}) *each = arena.take<double>(ld);
   }
-  void take(const Graph& g, int64_t first, int count, real sign, real derivative) {
-    n = count;
-    const int full = (n + LANES - 1) / LANES * LANES;
-    for (int e = 0; e < n; ++e) {
-      ux[e] = sign * g.ux[first + e], uy[e] = sign * g.uy[first + e], uz[e] = sign * g.uz[first + e];
-      r[e] = g.r[first + e], per_length[e] = derivative;
-    }
-    for (int e = n; e < full; ++e) ux[e] = 1, uy[e] = uz[e] = 0, r[e] = 1, per_length[e] = 0;
+  void take(const Graph& g, int64_t p, real sign_) {
+    const int64_t first = g.start[p];
+    n = g.count[p], full = (n + LANES - 1) / LANES * LANES, sign = sign_;
+    ux = g.ux + first, uy = g.uy + first, uz = g.uz + first, r = g.r + first;
   }
-  // Forces and virial from the derivatives G by distance (G[0], per unit of the radial coordinate) and, in gx, gy, gz,
-  // by direction. sign 1: the edges of centre p; -1: those that start at p.
-  void finish(const Graph& g, int64_t p, int64_t first, const real* G, double sign, double* forces, double* virial) {
-    const int full = (n + LANES - 1) / LANES * LANES;
-    vec v[9] = {};
+  // of the radial coordinate by the distance, where all edges have the same
+  void derivative(real value) {
+    for (size_t e = 0; e < ld; ++e) per_length[e] = value;
+  }
+  // Gradients in the edge vectors from the derivatives G by distance (G[0], per unit of the radial coordinate) and, in
+  // gx, gy, gz, by direction; FIRST: no layer has left any yet.
+  template <bool FIRST> void gather(const Graph& g, int64_t p, const real* G) const {
+    const int64_t first = g.start[p];
+    real *fx = g.fx + first, *fy = g.fy + first, *fz = g.fz + first;
     for (int e = 0; e < full; e += LANES) {
-      const vec x = load(ux + e), y = load(uy + e), z = load(uz + e), length = load(r + e);
+      const vec a = load(ux + e), b = load(uy + e), c = load(uz + e), inverse = real(1) / load(r + e);
       const vec sx = load(gx + e), sy = load(gy + e), sz = load(gz + e);
-      const vec inverse = real(1) / length, along = sx * x + sy * y + sz * z;
-      const vec radial = load(G + e) * load(per_length + e) - along * inverse;
-      const vec fx = radial * x + sx * inverse, fy = radial * y + sy * inverse, fz = radial * z + sz * inverse;
-      store(gx + e, fx), store(gy + e, fy), store(gz + e, fz);
-      if (e + LANES > n) break;
-      add(v, length, x, y, z, fx, fy, fz);
+      const vec along = sx * a + sy * b + sz * c, radial = load(G + e) * load(per_length + e) - sign * along * inverse;
+      const vec across = inverse * sign;
+      const vec tx = radial * a + sx * across, ty = radial * b + sy * across, tz = radial * c + sz * across;
+      store(fx + e, FIRST ? tx : load(fx + e) + tx);
+      store(fy + e, FIRST ? ty : load(fy + e) + ty);
+      store(fz + e, FIRST ? tz : load(fz + e) + tz);
     }
-    double total[3] = {}, w[9];
-    for (int k = 0; k < 9; ++k) w[k] = sum(v[k]);
-    for (int e = n / LANES * LANES; e < n; ++e) {
-      const real from[3] = {ux[e], uy[e], uz[e]}, to[3] = {gx[e], gy[e], gz[e]};
-      for (int a = 0; a < 3; ++a)
-        for (int b = 0; b < 3; ++b) w[3 * a + b] += double(r[e] * from[a]) * to[b];
+  }
+  // What the gradients in the edge vectors of centre p mean for forces and virial.
+  void finish(const Graph& g, int64_t p, double* forces, double* virial) const {
+    const int64_t first = g.start[p];
+    const real *fx = g.fx + first, *fy = g.fy + first, *fz = g.fz + first;
+    vec v[9] = {}, here[3] = {};
+    for (int e = 0; e < full; e += LANES) {
+      const vec length = load(r + e), a = length * load(ux + e), b = length * load(uy + e), c = length * load(uz + e);
+      const vec f[3] = {before(load(fx + e), n - e), before(load(fy + e), n - e), before(load(fz + e), n - e)};
+      for (int k = 0; k < 3; ++k) v[k] += a * f[k], v[3 + k] += b * f[k], v[6 + k] += c * f[k], here[k] += f[k];
     }
     for (int e = 0; e < n; ++e) {
       double* f = forces + 3 * g.col[first + e];
-      const double x = sign * gx[e], y = sign * gy[e], z = sign * gz[e];
-      f[0] -= x, f[1] -= y, f[2] -= z;
-      total[0] += x, total[1] += y, total[2] += z;
+      f[0] -= fx[e], f[1] -= fy[e], f[2] -= fz[e];
     }
+    const quad total = sums_of(here[0], here[1], here[2], v[8]);
+    const quad low = sums_of(v[0], v[1], v[2], v[3]), high = sums_of(v[4], v[5], v[6], v[7]);
     for (int k = 0; k < 3; ++k) forces[3 * p + k] += total[k];
-    for (int k = 0; k < 9; ++k) virial[9 * p + k] -= w[k];
-  }
-  static void add(vec* v, vec length, vec x, vec y, vec z, vec fx, vec fy, vec fz) {
-    const vec rx = length * x, ry = length * y, rz = length * z;
-    v[0] += rx * fx, v[1] += rx * fy, v[2] += rx * fz;
-    v[3] += ry * fx, v[4] += ry * fy, v[5] += ry * fz;
-    v[6] += rz * fx, v[7] += rz * fy, v[8] += rz * fz;
+    for (int k = 0; k < 4; ++k) virial[9 * p + k] -= low[k], virial[9 * p + 4 + k] -= high[k];
+    virial[9 * p + 8] -= total[3];
   }
 };
+
+// Edges of the atoms lo .. hi; per_cutoff: reciprocal cutoffs (T, T), [centre][neighbour], or one number.
+// PIECES: of the radial tables.
+template <int TYPES, bool BY_TYPE, int PIECES>
+static void find_edges(const Call& c, const Graph& g, const Centre& s, const double* per_cutoff, int64_t lo,
+                       int64_t hi) {
+  for (int64_t p = lo; p < hi; ++p) {
+    const double *at = c.positions + 3 * p, *cell = c.cell + 9 * c.system[p];
+    const int64_t *neighbor = c.neighbor + c.offsets[p], *shift = c.shifts + 3 * c.offsets[p];
+    const int n = int(c.offsets[p + 1] - c.offsets[p]);
+    const int64_t first = g.start[p];
+    for (int e = 0; e < n; ++e) {
+      const double* from = c.positions + 3 * neighbor[e];
+      const double i = double(shift[3 * e]), j = double(shift[3 * e + 1]), k = double(shift[3 * e + 2]);
+      s.x[e] = from[0] - at[0] + (i * cell[0] + j * cell[3] + k * cell[6]);
+      s.y[e] = from[1] - at[1] + (i * cell[1] + j * cell[4] + k * cell[7]);
+      s.z[e] = from[2] - at[2] + (i * cell[2] + j * cell[5] + k * cell[8]);
+      if (!BY_TYPE) continue;
+      const int64_t here = c.types[p], there = c.types[neighbor[e]];
+      s.per_cutoff[e] = per_cutoff[here * TYPES + there], s.per_back[e] = per_cutoff[there * TYPES + here];
+    }
+    const Places ahead = g.ahead.from(first), back = g.back.from(first);
+    real *r = g.r + first, *ux = g.ux + first, *uy = g.uy + first, *uz = g.uz + first;
+    int32_t* col = g.col + first;
+    bool all = true;
+#pragma GCC ivdep
+    for (int e = 0; e < n; ++e) {
+      const double x = s.x[e], y = s.y[e], z = s.z[e], length = std::sqrt(x * x + y * y + z * z), inverse = 1.0 / length;
+      const double share = length * (BY_TYPE ? s.per_cutoff[e] : per_cutoff[0]);
+      const double other = BY_TYPE ? length * s.per_back[e] : share;
+      r[e] = real(length), ux[e] = real(x * inverse), uy[e] = real(y * inverse), uz[e] = real(z * inverse);
+      col[e] = int32_t(neighbor[e]);
+      ahead.set(e, share, PIECES);
+      if (BY_TYPE) back.set(e, other, PIECES);
+      all &= !((share >= 1.0) & (other >= 1.0) & (length < INFINITY));  // what is not finite goes on, to be seen
+    }
+    int to = n;
+    if (!all) {
+      to = 0;
+      for (int e = 0; e < n; ++e) {
+        const double other = BY_TYPE ? back.share[e] : ahead.share[e];
+        if (ahead.share[e] >= 1.0 && other >= 1.0 && ahead.share[e] < INFINITY) continue;
+        r[to] = r[e], ux[to] = ux[e], uy[to] = uy[e], uz[to] = uz[e], col[to] = col[e];
+        ahead.move(e, to);
+        if (BY_TYPE) back.move(e, to);
+        ++to;
+      }
+    }
+    g.count[p] = to;
+    for (int e = to; e < int(filled(to)); ++e) {
+      r[e] = ux[e] = 1, uy[e] = uz[e] = 0, col[e] = int32_t(p);
+      ahead.set(e, 1.0, PIECES);
+      if (BY_TYPE) back.set(e, 1.0, PIECES);
+    }
+  }
+}
 
 // Nuclear repulsion as shoal.nn.ZBL gives it: half a pair's energy to each end.
 struct ZBL {
@@ -181,7 +222,7 @@ struct ZBL {
           const double* per_cutoff, int types) const {
     static const double part[4] = {0.02817, 0.28022, 0.50986, 0.18175}, decay[4] = {0.20162, 0.40290, 0.94229, 3.19980};
     const double zi = numbers[c.types[at]], weight = c.energy_weights ? c.energy_weights[at] : 1.0;
-    for (int64_t e = c.offsets[at]; e < c.offsets[at] + g.count[at]; ++e) {
+    for (int64_t e = g.start[at]; e < g.start[at] + g.count[at]; ++e) {
       const int64_t q = g.col[e];
       const double x = g.ahead.share[e];
       if (x >= 1.0) continue;

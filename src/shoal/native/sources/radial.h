@@ -1,51 +1,42 @@
 // Radial weights of the edges of one centre, and their slopes: from a table, or from the network itself.
 
-// Where edges are as shares of the cutoff: x = (knot + t) / K.
+// Where edges are as shares of the cutoff: x = (knot + 1 - rest) / K.
 struct Places {
   double* share;
   int32_t* knot;
-  real* t;
+  real* rest;
+  Places from(int64_t first) const { return {share + first, knot + first, rest + first}; }
   void set(int64_t e, double x, int K) const {
     share[e] = x;
     const double place = (x >= 1.0 ? 1.0 : x) * K;
-    knot[e] = place >= 0 ? std::min(int(place), K - 1) : 0;  // 0 for NaN, which t carries on
-    t[e] = x > 0 && x < INFINITY ? real(place - knot[e]) : real(NAN);  // atoms in one place have no direction
+    const int below = place >= 0 ? std::min(int(place), K - 1) : 0;  // 0 for NaN, which rest carries on
+    knot[e] = below;
+    rest[e] = (x > 0) & (x < INFINITY) ? real(below + 1 - place) : real(NAN);  // atoms in one place have no direction
   }
+  void move(int64_t e, int64_t to) const { share[to] = share[e], knot[to] = knot[e], rest[to] = rest[e]; }
 };
 
-// Cubic pieces between knots at x = 0, 1/K, ..., 1; a row holds W values, then W slopes (per knot distance).
+// Cubic pieces between knots at x = 0, 1/K, ..., 1: four rows of W coefficients, of powers 0 to 3 of `rest`, so that
+// the last piece ends at exactly 0.
 template <int W> struct Table {
   const real* rows;
   int K;
-  const real** row;  // at the knot below each edge
-  real *v0, *v1, *v2, *v3, *s0, *s1, *s2, *s3;  // weights of the numbers at both knots, for the value and its slope
-  static size_t scratch(int n) { return 64 + n * (sizeof(real*) + 8 * sizeof(real)); }
-  Table(const real* rows_, int K_, int most, void* memory) : rows(rows_), K(K_), row((const real**)memory) {
-    real* next = (real*)(row + most);
-    for (real** each : {&v0, &v1, &v2, &v3, &s0, &s1, &s2, &s3}) *each = next, next += most;
-  }
-  void prepare(int n, const Places& places, int64_t first, bool slopes) {
-    for (int e = 0; e < n; ++e) row[e] = rows + (size_t)places.knot[first + e] * (2 * W);
-    for (int e = 0; e < n; e += LANES) {
-      const vec t = load(places.t + first + e), s = real(1) - t, ts = t * s;
-      store(v0 + e, s * s * (real(1) + real(2) * t)), store(v1 + e, ts * s);
-      store(v2 + e, t * t * (real(3) - real(2) * t)), store(v3 + e, -t * ts);
-      if (!slopes) continue;
-      store(s0 + e, real(-6) * ts), store(s1 + e, s * (real(1) - real(3) * t));
-      store(s2 + e, real(6) * ts), store(s3 + e, t * (real(3) * t - real(2)));
-    }
-  }
+  const int32_t* knot;
+  const real* rest;
+  static size_t scratch(int) { return 0; }
+  Table(const real* rows_, int K_, int, void*) : rows(rows_), K(K_) {}
+  void prepare(int, const Places& places, int64_t first, bool) { knot = places.knot + first, rest = places.rest + first; }
+  const real* row(int e, int c) const { return rows + (size_t)knot[e] * (4 * W) + c; }
   vec value(int e, int c) const {
-    const real* p = row[e] + c;
-    return load(p) * v0[e] + load(p + W) * v1[e] + load(p + 2 * W) * v2[e] + load(p + 3 * W) * v3[e];
+    const real *p = row(e, c), s = rest[e];
+    return load(p) + s * (load(p + W) + s * (load(p + 2 * W) + s * load(p + 3 * W)));
   }
   void both(int e, int c, vec& r, vec& slope) const {
-    const real* p = row[e] + c;
-    const vec a = load(p), b = load(p + W), d = load(p + 2 * W), f = load(p + 3 * W);
-    r = a * v0[e] + b * v1[e] + d * v2[e] + f * v3[e];
-    slope = a * s0[e] + b * s1[e] + d * s2[e] + f * s3[e];
+    const real *p = row(e, c), s = rest[e];
+    const vec a = load(p + 3 * W), b = a * s + load(p + 2 * W), d = b * s + load(p + W);
+    r = d * s + load(p), slope = (a * s + b) * s + d;
   }
-  double per_share() const { return K; }  // d(place) / dx
+  double per_share() const { return -K; }  // d(rest) / dx
 };
 
 // What a network of bases sees of a distance: (2 / r_c^2) u(x) / x sin(pi order x), u the polynomial envelope.

@@ -30,6 +30,17 @@ static inline vec load(const real* p) { return *(const vec_u*)p; }
 static inline void store(real* p, vec v) { *(vec_u*)p = v; }
 static inline vec splat(real x) { return vec{} + x; }
 
+// the first n lanes of a vector, zeros behind them
+static inline vec before(vec a, int n) {
+  static const struct Numbers {
+    real of[LANES];
+    Numbers() {
+      for (int k = 0; k < LANES; ++k) of[k] = real(k);
+    }
+  } lane;
+  return load(lane.of) < splat(real(n)) ? a : vec{};
+}
+
 // sums over the lanes of four vectors at once
 typedef real quad __attribute__((vector_size(4 * sizeof(real))));
 #if defined(__clang__) || __GNUC__ >= 12

@@ -12,25 +12,20 @@ from collections.abc import Callable
 
 from shoal.nn.convolution.native.plan import ConvolutionPlan
 from shoal.nn.convolution.native.polynomial import harmonics, number
-from shoal.nn.convolution.native.text import emit_angles, factor, groups, lane_sums, sum_of, touched_rows
+from shoal.nn.convolution.native.text import angles, factor, groups, lane_sums, sum_of, touched_rows
+
+DIRECTION = "const vec x = s.sign * load(s.ux + e), y = s.sign * load(s.uy + e), z = s.sign * load(s.uz + e);"
 
 
-def emit_harmonics(l_max: int) -> str:
-    """`harmonics` of unit vectors and `direction_gradient`, what derivatives by them mean for the unit vectors."""
+def emit_direction_gradient(l_max: int) -> str:
+    """`direction_gradient`: what derivatives G by harmonics of degrees 0 to l_max mean for the unit vectors."""
     polynomials = harmonics(l_max)
     lines = [
-        f"// Real spherical harmonics of degrees 0 to {l_max}, arrays of `ld` edges; n is rounded up to whole vectors.",
-        "static void harmonics(int n, size_t ld, const real* ux, const real* uy, const real* uz, real* Y) {",
-        "  for (int e = 0; e < n; e += LANES) {",
-        "    const vec x = load(ux + e), y = load(uy + e), z = load(uz + e);",
-        *(f"    store(Y + {k} * ld + e, {polynomial.text()});" for k, polynomial in enumerate(polynomials) if k),
-        "    (void)x, (void)y, (void)z;",
-        "  }",
-        "}",
-        "static void direction_gradient(int n, size_t ld, const real* ux, const real* uy, const real* uz,",
-        "                               const real* G, real* gx, real* gy, real* gz) {",
-        "  for (int e = 0; e < n; e += LANES) {",
-        "    const vec x = load(ux + e), y = load(uy + e), z = load(uz + e);",
+        f"// From derivatives G by the real spherical harmonics of degrees 0 to {l_max}, arrays of `ld` edges, to those",
+        "// by the direction.",
+        "static void direction_gradient(const Centre& s, size_t ld, const real* G) {",
+        "  for (int e = 0; e < s.full; e += LANES) {",
+        f"    {DIRECTION}",
         "    vec sx = {}, sy = {}, sz = {};",
     ]
     for k, polynomial in enumerate(polynomials[1:], 1):
@@ -39,7 +34,7 @@ def emit_harmonics(l_max: int) -> str:
             if (slope := polynomial.derivative(axis)).terms:
                 lines.append(f"    s{name} += g{k} * ({slope.text()});")
     lines += [
-        "    store(gx + e, sx), store(gy + e, sy), store(gz + e, sz);",
+        "    store(s.gx + e, sx), store(s.gy + e, sy), store(s.gz + e, sz);",
         "    (void)x, (void)y, (void)z;",
         "  }",
         "}",
@@ -53,12 +48,19 @@ def emit_convolution(plan: ConvolutionPlan, *, gathers: bool) -> str:
         f"struct {plan.name} {{",
         f"  static constexpr int X = {plan.x.size}, SUMS = {plan.sums.size}, WEIGHTS = {plan.n_weights};",
         f"  static constexpr int ANGLES = {plan.n_angles}, HARMONICS = {plan.n_harmonics};",
-        *emit_angles(plan),
+        *_angles_of_directions(plan),
         *emit_forward(plan),
         *(_backward(plan) if gathers else _local(plan)),
         "};",
     ]
     return "\n".join(lines)
+
+
+def _angles_of_directions(plan: ConvolutionPlan) -> list[str]:
+    """`angles`, with the harmonics made of the unit vectors on the way."""
+    return angles(
+        plan, "const Centre& s, size_t ld", "s.full", [f"      {DIRECTION}"], [p.text() for p in harmonics(plan.l_max)]
+    )
 
 
 def emit_forward(plan: ConvolutionPlan) -> list[str]:
@@ -134,7 +136,7 @@ def _backward(plan: ConvolutionPlan) -> list[str]:
             "      for (int e = 0; e < n; ++e) {",
             "        const real *t = T + e, *q = D[e] + h;",
             "        (void)t;",
-            *_edge_sums(plan, numbers, len(halves), gathers=True),
+            *_edge_sums(plan, numbers, len(halves)),
             "      }",
             *(f"      store(dx + {block.at(a)} + h + {u} * LANES, d{a}_{u});" for u in halves for a in dim),
             "    }",
@@ -171,13 +173,13 @@ def _local(plan: ConvolutionPlan) -> list[str]:
     return [*lines, "  }"]
 
 
-def _edge_sums(plan: ConvolutionPlan, numbers: list[int], halves: int, *, gathers: bool) -> list[str]:
-    """One edge's derivatives by paths of one source: in the features if `gathers`, in distance and direction."""
+def _edge_sums(plan: ConvolutionPlan, numbers: list[int], halves: int) -> list[str]:
+    """One edge's derivatives by paths of one source: in the features, in distance and direction."""
     touched = [(0, "dr"), *touched_rows(plan, numbers)]
     lines = ["        vec " + ", ".join(f"{name} = {{}}" for _, name in touched) + ";"]
     for n in numbers:
         for u in range(halves):
-            lines += _edge_path(plan, n, u, gathers=gathers)
+            lines += _edge_path(plan, n, u, gathers=True)
     return lines + lane_sums(touched, "+=")
 
 

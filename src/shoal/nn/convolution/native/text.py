@@ -12,15 +12,22 @@ MOST_SUMS = 20
 
 
 def emit_angles(plan: ConvolutionPlan) -> list[str]:
-    """`angles`: the small matrices t, from harmonics."""
+    """`angles`: the small matrices t, from harmonics Y."""
+    texts = [f"load(Y + {b} * ld + e)" for b in range(plan.n_harmonics)]
+    return angles(plan, "int n, size_t ld, const real* Y", "n", [], texts)
+
+
+def angles(plan: ConvolutionPlan, given: str, n: str, before: list[str], texts: list[str]) -> list[str]:
+    """The same from what is `given`: `n` edges, lines that come `before`, and the text of each harmonic."""
     lines = [
         "  // couplings with the harmonics, arrays of `ld` edges",
-        "  static void angles(int n, size_t ld, const real* Y, real* t) {",
-        "    for (int e = 0; e < n; e += LANES) {",
+        f"  static void angles({given}, real* t) {{",
+        f"    for (int e = 0; e < {n}; e += LANES) {{",
+        *before,
     ]
     used = sorted({b for _, terms in plan.angles.values() for b in terms})
     for b in used:
-        lines.append(f"      const vec y{b} = load(Y + {b} * ld + e);")
+        lines.append(f"      const vec y{b} = {texts[b]};")
     written: set[int] = set()
     for k, terms in plan.angles.values():
         if k not in written:
