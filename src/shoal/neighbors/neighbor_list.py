@@ -5,6 +5,7 @@ N atoms, E edges, S systems.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -54,6 +55,23 @@ class NeighborList:
     def is_native(self) -> bool:
         """Whether C++ kernels can work on it."""
         return self.edge_index.device.type == "cpu" and self.edge_index.is_contiguous() and is_available()
+
+    @cached_property
+    def addresses(self) -> tuple[int, int, int] | None:
+        """Where offsets, neighbours and shifts begin, for kernels that read them in place; None where they cannot.
+
+        With SHOAL_DEBUG=1 raises InputError if the list is one-sided.
+        """
+        tensors = self.offsets, self.neighbor, self.shifts
+        shapes = (self.positions.shape[0] + 1,), (self.n_edges,), (self.n_edges, 3)
+        if any(tensor.shape != shape for tensor, shape in zip(tensors, shapes, strict=True)):
+            raise InputError("shifts or offsets of the neighbour list are not those of its edges and atoms")
+        if os.environ.get("SHOAL_DEBUG") == "1":
+            _ = self.reverse
+        if any(not (t.dtype == torch.int64 and t.is_contiguous() and t.is_cpu) for t in tensors):
+            return None
+        offsets, neighbor, shifts = (tensor.data_ptr() for tensor in tensors)
+        return offsets, neighbor, shifts
 
     @property
     def pairs(self) -> Pairs:

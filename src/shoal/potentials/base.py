@@ -257,7 +257,9 @@ class Potential(nn.Module, ABC):
         return exact, neighbors, types
 
 
-def _in_dtype(names: Iterable[str], values: Mapping[str, torch.Tensor], dtype: torch.dtype) -> dict[str, torch.Tensor]:
+def _in_dtype(names: Sequence[str], values: Mapping[str, torch.Tensor], dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    if dtype == torch.float64 and len(values) == len(names):
+        return dict(values)
     return {
         name: values[name] if dtype == torch.float64 or QUANTITIES[name].exact else values[name].to(dtype)
         for name in names

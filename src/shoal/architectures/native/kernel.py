@@ -20,7 +20,14 @@ Outputs = dict[str, torch.Tensor]
 
 QUANTITIES = ("atomic_energy", "energy", "forces", "virial", "stress")
 """In the order of call.h."""
-ENERGIES = QUANTITIES[:2]
+_FORMS: dict[str, tuple[int, bool, tuple[int, ...], bool]] = {
+    "atomic_energy": (0, True, (), False),
+    "energy": (1, False, (), False),
+    "forces": (2, True, (3,), True),
+    "virial": (3, False, (3, 3), True),
+    "stress": (4, False, (3, 3), True),
+}
+"""Place, rows of atoms or of systems, what a row holds, and whether it is a gradient."""
 _CALL = Struct("=21q")
 """call.h as bytes, which are made in a fraction of the time of a ctypes.Structure."""
 _BAD_TYPES, _BAD_LIST, _UNLISTED = 1, 2, 3
@@ -33,13 +40,14 @@ class Kernel:
     """
 
     def __init__(self, library: ctypes.CDLL, weights: torch.Tensor) -> None:
-        self.weights = weights
+        self.weights = weights = weights if weights.data_ptr() % 64 == 0 else weights.clone()  # vectors are aligned
         if not hasattr(library, "interface") or library.interface() != INTERFACE:
             raise ModelFileError("its kernel was made by another version of Shoal; compile the model again")
         library.bytes_of_weights.restype = ctypes.c_int64
         if weights.numel() * weights.element_size() != library.bytes_of_weights():
             raise ModelFileError("its kernel and its weights do not belong together; compile the model again")
         self.n_types: int = library.types()
+        self._weights_at = weights.data_ptr()
         self._evaluate = library.evaluate
         self._evaluate.argtypes, self._evaluate.restype = [ctypes.c_char_p], ctypes.c_int64
         self._address = ctypes.cast(library.evaluate, ctypes.c_void_p).value
@@ -73,9 +81,42 @@ class Kernel:
             raise InputError(
                 f"types, systems, offsets, weights or shifts are not those of {n_atoms} atoms and their list"
             )
+        rows = offsets.data_ptr(), neighbor.data_ptr(), shifts.data_ptr()
+        return self._of_rows(
+            (n_atoms, n_systems, n_edges), rows, positions, cell, types, system_index, energy_weights, names
+        )
+
+    def of_list(
+        self,
+        positions: torch.Tensor,
+        cell: torch.Tensor,
+        types: torch.Tensor,
+        system_index: torch.Tensor,
+        n_edges: int,
+        addresses: tuple[int, int, int],
+        names: Sequence[str] = QUANTITIES,
+    ) -> Outputs:
+        """The same with a list of that many edges whose offsets, neighbours and shifts begin at those addresses."""
+        n_atoms, n_systems = _sizes(positions, cell)
+        if not types.shape == system_index.shape == (n_atoms,):
+            raise InputError(f"types or systems are not those of {n_atoms} atoms")
         counts = n_atoms, n_systems, n_edges
-        tensors = positions, cell, offsets, neighbor, shifts, types, system_index, energy_weights
-        found = self._call(self._evaluate, counts, tensors, names)
+        return self._of_rows(counts, addresses, positions, cell, types, system_index, None, names)
+
+    def _of_rows(
+        self,
+        counts: tuple[int, int, int],
+        rows: tuple[int, int, int],
+        positions: torch.Tensor,
+        cell: torch.Tensor,
+        types: torch.Tensor,
+        system_index: torch.Tensor,
+        energy_weights: torch.Tensor | None,
+        names: Sequence[str],
+    ) -> Outputs:
+        weights = 0 if energy_weights is None else energy_weights.data_ptr()
+        where = positions.data_ptr(), cell.data_ptr(), *rows, types.data_ptr(), system_index.data_ptr(), weights
+        found = self._call(self._evaluate, counts, where, names)
         assert found is not None
         return found
 
@@ -100,23 +141,21 @@ class Kernel:
             raise InputError(f"types or systems are not those of {n_atoms} atoms")
         if pbc.shape != (n_systems, 3) or len(atoms) != n_systems + 1:
             raise InputError(f"periodicity or numbers of atoms are not those of {n_systems} systems")
-        tensors = positions, cell, None, None, None, types, system_index, None
+        where = positions.data_ptr(), cell.data_ptr(), 0, 0, 0, types.data_ptr(), system_index.data_ptr(), 0
         search, address = evaluation(), self._address
-        where = atoms.data_ptr(), pbc.data_ptr(), cutoff, threads_for(n_atoms, ATOMS_OF_A_THREAD)
-        return self._call(lambda call: search(address, call, *where), counts, tensors, names)
+        more = atoms.data_ptr(), pbc.data_ptr(), cutoff, threads_for(n_atoms, ATOMS_OF_A_THREAD)
+        return self._call(lambda call: search(address, call, *more), counts, where, names)
 
     def _call(
         self,
         evaluate: Callable[[bytes], int],
         counts: tuple[int, int, int],
-        tensors: Sequence[torch.Tensor | None],
+        where: tuple[int, ...],
         names: Sequence[str],
     ) -> Outputs | None:
-        found = _room_for(names, *counts[:2])
-        results = [found[name].data_ptr() if name in found else 0 for name in QUANTITIES]
-        given = [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
-        gradients = any(name not in ENERGIES for name in names)
-        head = *counts, torch.get_num_threads(), gradients, *given, self.weights.data_ptr(), *results
+        """`where`: addresses of the inputs, in the order of call.h."""
+        found, results, gradients = _room_for(names, *counts[:2])
+        head = *counts, torch.get_num_threads(), gradients, *where, self._weights_at, *results
         try:
             workspace = self._idle.pop()
         except IndexError:
@@ -138,12 +177,14 @@ def _sizes(positions: torch.Tensor, cell: torch.Tensor) -> tuple[int, int]:
     return n_atoms, n_systems
 
 
-def _room_for(names: Sequence[str], n_atoms: int, n_systems: int) -> Outputs:
-    shapes: dict[str, tuple[int, ...]] = {
-        "atomic_energy": (n_atoms,),
-        "energy": (n_systems,),
-        "forces": (n_atoms, 3),
-        "virial": (n_systems, 3, 3),
-        "stress": (n_systems, 3, 3),
-    }
-    return {name: torch.empty(shapes[name], dtype=torch.float64) for name in names}
+def _room_for(names: Sequence[str], n_atoms: int, n_systems: int) -> tuple[Outputs, list[int], bool]:
+    """Tensors for what is named, where each of `QUANTITIES` goes (0: nowhere), and whether one is a gradient."""
+    found: Outputs = {}
+    results = [0] * len(QUANTITIES)
+    gradients = False
+    for name in names:
+        place, of_atoms, shape, gradient = _FORMS[name]
+        found[name] = room = torch.empty((n_atoms if of_atoms else n_systems, *shape), dtype=torch.float64)
+        results[place] = room.data_ptr()
+        gradients |= gradient
+    return found, results, gradients

@@ -77,7 +77,7 @@ EXPORT int64_t evaluate(const Call* call) {{
   m.graph.begin(c);
   std::vector<Scratch> scratch;
   for (int t = 0; t < wanted; ++t) scratch.emplace_back(arena, most);
-#pragma omp parallel num_threads(wanted)
+#pragma omp parallel num_threads(wanted) if (wanted > 1)
   {{
     const int thread = omp_get_thread_num(), here = omp_get_num_threads();
     Scratch& s = scratch[thread];

@@ -21,8 +21,8 @@ def emit_direction_gradient(l_max: int) -> str:
     """`direction_gradient`: what derivatives G by harmonics of degrees 0 to l_max mean for the unit vectors."""
     polynomials = harmonics(l_max)
     lines = [
-        f"// From derivatives G by the real spherical harmonics of degrees 0 to {l_max}, arrays of `ld` edges, to those",
-        "// by the direction.",
+        f"// From derivatives G by the real spherical harmonics of degrees 0 to {l_max}, arrays of `ld` edges, to what",
+        "// they are by the direction.",
         "static void direction_gradient(const Centre& s, size_t ld, const real* G) {",
         "  for (int e = 0; e < s.full; e += LANES) {",
         f"    {DIRECTION}",
