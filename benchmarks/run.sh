@@ -19,19 +19,17 @@ build() {
         cp "$root/benchmarks/nequip_si.yaml" "$work/data/"
         "$root/peers/make_nequip_artefacts.sh" "$work/data" "$work"
     fi
-    if [ ! -f "$work/si.shoal.pt2" ]; then
-        "$peer" -m shoal import-nequip "$work/train/best.ckpt" "$work/si.shoal" --trust
-        "$root/.venv/bin/shoal" compile "$work/si.shoal" "$work/si.shoal.pt2"
-    fi
+    [ -f "$work/si.shoal" ] || "$peer" -m shoal import-nequip "$work/train/best.ckpt" "$work/si.shoal" --trust
+    rm -f "$work/si.shoal.pt2" # of an earlier Shoal
+    "$root/.venv/bin/shoal" compile "$work/si.shoal" "$work/si.shoal.pt2" --kernel native
 }
 
 build_l2() { # the larger model of kernels: l_max 2, three layers
     [ -f "$work_l2/si.nequip.pt2" ] || "$root/peers/make_nequip_artefacts.sh" "$work" "$work_l2" \
         training_module.model.l_max=2 training_module.model.num_layers=3 trainer.max_epochs=3
-    if [ ! -f "$work_l2/si.shoal.pt2" ]; then
-        "$peer" -m shoal import-nequip "$work_l2/train/best.ckpt" "$work_l2/si.shoal" --trust
-        "$root/.venv/bin/shoal" compile "$work_l2/si.shoal" "$work_l2/si.shoal.pt2" --kernel native
-    fi
+    [ -f "$work_l2/si.shoal" ] || "$peer" -m shoal import-nequip "$work_l2/train/best.ckpt" "$work_l2/si.shoal" --trust
+    rm -f "$work_l2/si.shoal.pt2"
+    "$root/.venv/bin/shoal" compile "$work_l2/si.shoal" "$work_l2/si.shoal.pt2" --kernel native
 }
 
 kernels() { # THREADS TABLE

@@ -57,10 +57,11 @@ def in_turn(sides: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, 
 
 
 def repeats(call: Callable[[], object], min_seconds: float) -> int:
-    """How many calls fill so many seconds, at least one; by one call."""
-    start = time.perf_counter()
-    call()
-    return max(1, round(min_seconds / max(time.perf_counter() - start, 1e-7)))
+    """How many calls fill so many seconds, at least one; by so many that their time is a quarter of it."""
+    n = 1
+    while (took := n * _seconds_per_call(call, n)) < min_seconds / 4:
+        n *= 4
+    return max(1, round(n * min_seconds / took))
 
 
 def rounds_within(rounds: int, seconds: float) -> Iterator[int]:
