@@ -86,7 +86,7 @@ class Loop(Generic[State]):
     def evaluate(self, positions: torch.Tensor, cell: torch.Tensor) -> Evaluation:
         """Energy, forces and virial with the neighbour list as it is; no virial where the mover needs none."""
         if self._by_rows is not None:
-            return Evaluation(*self._by_rows(positions, cell)[:3])
+            return Evaluation(*self._by_rows(positions, cell, self.mover.moves_cell)[:3])
         if self._terms is not None:
             assert self._listed is not None
             return pair_evaluation(self._terms, self._listed, self.systems, positions, cell)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
@@ -21,7 +21,10 @@ ATOMS_OF_A_THREAD = 512
 
 
 class RowValues(NamedTuple):
-    """What a kernel gives: energy (S,) eV, forces (N, 3) eV/A, virial (S, 3, 3) eV, atomic_energy (N,) eV; float64."""
+    """What a kernel gives: energy (S,) eV, forces (N, 3) eV/A, virial (S, 3, 3) eV, atomic_energy (N,) eV; float64.
+
+    NaN for a virial that was not asked for.
+    """
 
     energy: torch.Tensor
     forces: torch.Tensor
@@ -33,8 +36,10 @@ class RowValues(NamedTuple):
         return {**self._asdict(), "stress": stress(-self.virial, cell)}
 
 
-RowFunction = Callable[[torch.Tensor, torch.Tensor], RowValues]
-"""Of positions (N, 3) and cells (S, 3, 3), for as long as a neighbour list lasts."""
+class RowFunction(Protocol):
+    """Of positions (N, 3) and cells (S, 3, 3), for as long as a neighbour list lasts; without `strain` no virial."""
+
+    def __call__(self, positions: torch.Tensor, cell: torch.Tensor, strain: bool = True) -> RowValues: ...
 
 
 class Kernel(NamedTuple):
@@ -81,13 +86,18 @@ class _OnRows:
         self.rows = torch.tensor([*sizes, *(column.data_ptr() for column in columns)])
         self.where, self.fixed = pointer(self.rows), pointers(arguments)
         self.n_atoms, n_systems, _ = sizes
-        self.shapes = ((n_systems,), (self.n_atoms, 3), (n_systems, 3, 3), (self.n_atoms,))
+        self.n_systems = n_systems
+        self.no_virial = torch.full((n_systems, 3, 3), float("nan"), dtype=torch.float64)
 
-    def __call__(self, positions: torch.Tensor, cell: torch.Tensor) -> RowValues:
+    def __call__(self, positions: torch.Tensor, cell: torch.Tensor, strain: bool = True) -> RowValues:
         moved = positions.detach().contiguous(), cell.detach().contiguous()
-        values = RowValues(*(torch.empty(shape, dtype=torch.float64) for shape in self.shapes))
-        self.call(self.where, *moved, *self.fixed, threads_for(self.n_atoms, ATOMS_OF_A_THREAD), *values)
-        return values
+        n, s = self.n_atoms, self.n_systems
+        energy, forces = torch.empty(s, dtype=torch.float64), torch.empty((n, 3), dtype=torch.float64)
+        atomic_energy = torch.empty(n, dtype=torch.float64)
+        virial = torch.empty((s, 3, 3), dtype=torch.float64) if strain else None
+        threads = threads_for(n, ATOMS_OF_A_THREAD)
+        self.call(self.where, *moved, *self.fixed, threads, energy, forces, virial, atomic_energy)
+        return RowValues(energy, forces, self.no_virial if virial is None else virial, atomic_energy)
 
 
 @cache

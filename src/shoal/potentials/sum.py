@@ -94,8 +94,8 @@ class Sum(Potential):
         if None in parts:
             return None
 
-        def evaluate(positions: torch.Tensor, cell: torch.Tensor) -> RowValues:
-            values = (part(positions, cell) for part in parts if part is not None)
+        def evaluate(positions: torch.Tensor, cell: torch.Tensor, strain: bool = True) -> RowValues:
+            values = (part(positions, cell, strain) for part in parts if part is not None)
             return RowValues(*(reduce(torch.add, each) for each in zip(*values, strict=True)))
 
         return evaluate

@@ -10,7 +10,7 @@ struct Parameters {
     const double *epsilon, *sigma;  // (T, T)
 };
 
-template <bool typed, bool weighted>
+template <bool typed, bool weighted, bool strained>
 void sum_rows(const Rows& rows, const Parameters& p, const double* positions, const int64_t* types,
               const double* weights, const Images& images, int threads, double* atomic, double* forces,
               double* virial) {
@@ -68,6 +68,7 @@ void sum_rows(const Rows& rows, const Parameters& p, const double* positions, co
                 fy += gy;
                 fz += gz;
             }
+            if (!strained) continue;
             xx += gx * dx;
             xy += gx * dy;
             xz += gx * dz;
@@ -75,12 +76,12 @@ void sum_rows(const Rows& rows, const Parameters& p, const double* positions, co
             yz += gy * dz;
             zz += gz * dz;
         }
-        atomic[i] = 0.5 * sum(energy);
-        const double both = weighted ? 1 : 2;
-        forces[3 * i] = both * sum(fx);
-        forces[3 * i + 1] = both * sum(fy);
-        forces[3 * i + 2] = both * sum(fz);
-        const double outer[6] = {sum(xx), sum(xy), sum(xz), sum(yy), sum(yz), sum(zz)};
+        const quad all = sums_of(energy, fx, fy, fz);
+        atomic[i] = 0.5 * all[0];
+        for (int k = 0; k < 3; k++) forces[3 * i + k] = (weighted ? 1 : 2) * all[1 + k];
+        if (!strained) continue;
+        const quad four_of = sums_of(xx, xy, xz, yy), two_of = sums_of(yz, zz, zero, zero);
+        const double outer[6] = {four_of[0], four_of[1], four_of[2], four_of[3], two_of[0], two_of[1]};
         constexpr int place[9] = {0, 1, 2, 1, 3, 4, 2, 4, 5};
         for (int k = 0; k < 9; k++) virial[9 * i + k] = -own * outer[place[k]];
     }
@@ -93,8 +94,8 @@ EXPORT void lennard_jones(const Rows* rows, const double* positions, const doubl
                           double cutoff, double switch_start, int threads, double* energy, double* forces,
                           double* virial, double* atomic) {
     static thread_local std::vector<double> scratch;
-    scratch.resize(9 * rows->n_atoms);
-    double* atomic_virial = scratch.data();
+    if (virial) scratch.resize(9 * rows->n_atoms);
+    double* atomic_virial = virial ? scratch.data() : nullptr;
     threads = worth(threads, rows->n_atoms);
     const Parameters p{cutoff, switch_start, n_types, epsilon, sigma};
     Images& images = placed(*rows, positions, cell, weights, threads);
@@ -103,7 +104,9 @@ EXPORT void lennard_jones(const Rows* rows, const double* positions, const doubl
         images.type.assign(rows->n_images + 1, 0);
         for (int64_t m = 0; m < rows->n_images; m++) images.type[m] = int32_t(types[rows->owner[m]]);
     }
-    const auto run = weights ? sum_rows<true, true> : typed ? sum_rows<true, false> : sum_rows<false, false>;
-    run(*rows, p, positions, types, weights, images, threads, atomic, forces, atomic_virial);
+    const auto run = [&](auto strained) {
+        return weights ? sum_rows<true, true, strained> : typed ? sum_rows<true, false, strained> : sum_rows<false, false, strained>;
+    };
+    (virial ? run(std::true_type{}) : run(std::false_type{}))(*rows, p, positions, types, weights, images, threads, atomic, forces, atomic_virial);
     sum_systems(*rows, atomic, atomic_virial, threads, energy, virial);
 }

@@ -97,7 +97,7 @@ static inline vec root(vec v) {
     return v;
 }
 
-// Energies (S) and virials (S, 9) from those of atoms; whole eV, whose sums are exact, and the rest are summed apart.
+// Energies (S) and, unless null, virials (S, 9) from those of atoms; whole eV, whose sums are exact, and the rest are summed apart.
 static inline void sum_systems(const Rows& rows, const double* atomic, const double* atomic_virial, int threads,
                                double* energy, double* virial) {
     std::vector<int64_t> first(rows.n_systems + 1, 0);
@@ -110,10 +110,10 @@ static inline void sum_systems(const Rows& rows, const double* atomic, const dou
             const double rounded = std::nearbyint(atomic[i]);
             whole += rounded;
             rest += atomic[i] - rounded;
-            for (int k = 0; k < 9; k++) sums[k] += atomic_virial[9 * i + k];
+            for (int k = 0; virial && k < 9; k++) sums[k] += atomic_virial[9 * i + k];
         }
         energy[s] = whole + rest;
-        std::copy(sums, sums + 9, virial + 9 * s);
+        if (virial) std::copy(sums, sums + 9, virial + 9 * s);
     }
 }
 

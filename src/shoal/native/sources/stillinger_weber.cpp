@@ -112,7 +112,7 @@ EXPORT void stillinger_weber(const Rows* rows, const double* positions, const do
                     kept_gradient[c] = scale * own.gradient[3 * k + c];
                     force[c] += kept_gradient[c];
                 }
-                for (int a = 0; a < 3; a++)
+                for (int a = 0; virial && a < 3; a++)
                     for (int b = 0; b < 3; b++) outer[3 * a + b] -= edge.d[a] * kept_gradient[b];
             }
             std::copy(force, force + 3, forces + 3 * i);
