@@ -37,8 +37,8 @@ from shoal.potentials import LearnedPotential
 from shoal.potentials.native import checked_architecture
 from shoal.throughput.structures import Crystals
 
-TABLE_VALUE, TABLE_BOTH = 7, 14
-"""Flops of a radial weight from a table: four products and their sum, and the same for the slope."""
+TABLE_VALUE, TABLE_BOTH = 6, 10
+"""Flops of a radial weight from a table: a cubic by Horner's rule, and with its slope."""
 LIST_BYTES = 40
 """Of an edge of the list: its neighbour, checked and read, and its shifts."""
 DOCUMENTED = {"num_features": 32, "radial_mlp_depth": 2, "radial_mlp_width": 64}
@@ -74,7 +74,8 @@ def counted(plan: ModelPlan) -> Counts:
     rows = sum(layer.convolution.x.size + layer.convolution.sums.size for layer in plan.layers[1:])
     tables = 0 if plan.pieces is None else 2 * sum(4 * layer.convolution.n_weights for layer in plan.layers)
     found = 5 * size + 8  # direction, length and t; neighbour and knot
-    edges = LIST_BYTES + found + 8 + sweeps * found
+    gradients = 3 * size * sweeps  # in the edge vectors: left by one layer, taken up and left by the next, summed
+    edges = LIST_BYTES + found + 8 + sweeps * found + gradients
     return Counts(radial, forward + backward, node_flops(plan), edges, node_bytes(plan, size), size * (rows + tables))
 
 

@@ -239,22 +239,26 @@ class Potential(nn.Module, ABC):
         """The state in float64, its list, if `cut` at the cutoff, and its atom types; the list must be its own."""
         if neighbors.cutoff < self.cutoff:
             raise InputError(f"the neighbour list ends at {neighbors.cutoff} A, the potential reaches {self.cutoff} A")
-        if neighbors.positions.shape[0] != state.n_atoms or neighbors.cell.shape[0] != state.n_systems:
+        n_atoms, n_systems = neighbors.positions.shape[0], neighbors.cell.shape[0]
+        if n_atoms != state.n_atoms or n_systems != state.n_systems:
             raise InputError(
-                f"the neighbour list is of {neighbors.positions.shape[0]} atoms in {neighbors.cell.shape[0]} systems, "
+                f"the neighbour list is of {n_atoms} atoms in {n_systems} systems, "
                 f"the state has {state.n_atoms} in {state.n_systems}"
             )
-        for name in ("system_index", "pbc"):
-            own, its = getattr(neighbors, name), getattr(state, name)
-            if own is not its and not torch.equal(own, its):
-                raise InputError(f"the neighbour list is of another state: its {name} is another")
+        _check_same("system_index", neighbors.system_index, state.system_index)
+        _check_same("pbc", neighbors.pbc, state.pbc)
         types = self.type_map()(state) if atom_types is None else atom_types
-        if tuple(types.shape) != (state.n_atoms,):
-            raise InputError(f"atom_types must have shape ({state.n_atoms},), got {tuple(types.shape)}")
+        if types.shape != (n_atoms,):
+            raise InputError(f"atom_types must have shape ({n_atoms},), got {tuple(types.shape)}")
         exact = state.to(dtype=torch.float64)
         if cut and neighbors.cutoff + neighbors.skin > self.cutoff:
             neighbors = neighbors.within(self.cutoff, exact.positions, exact.cell)
         return exact, neighbors, types
+
+
+def _check_same(name: str, own: torch.Tensor, its: torch.Tensor) -> None:
+    if own is not its and not torch.equal(own, its):
+        raise InputError(f"the neighbour list is of another state: its {name} is another")
 
 
 def _in_dtype(names: Sequence[str], values: Mapping[str, torch.Tensor], dtype: torch.dtype) -> dict[str, torch.Tensor]:

@@ -25,8 +25,8 @@ def kept_memory() -> Iterator[None]:
     if not hasattr(library, "gnu_get_libc_version"):
         yield
         return
-    for name in ON_ITS_OWN:
-        library.mallopt(name, KEPT)
+    for name, value in ON_ITS_OWN.items():
+        library.mallopt(name, KEPT) or library.mallopt(name, value)  # older ones refuse what is larger
     try:
         yield
     finally:

@@ -48,7 +48,7 @@ def source_of(plan: ModelPlan) -> str:
 def _entry(plan: ModelPlan) -> str:
     """What Python calls."""
     last = plan.layers[-1].n
-    gradient = [f"      backward_{n}(c, m, s, lo, hi, own);\n#pragma omp barrier" for n in range(last, -1, -1) if last]
+    gradient = [f"      backward_{n}(c, m, s, lo, hi);\n#pragma omp barrier" for n in range(last, -1, -1) if last]
     sweeps = [f"    forward_{n}(c, m, s, lo, hi);\n#pragma omp barrier" for n in range(last + 1)]
     return f"""\
 constexpr int64_t WEIGHTS_OF_AN_EDGE = {sum(layer.convolution.n_weights for layer in plan.layers)};

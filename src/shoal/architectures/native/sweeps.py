@@ -102,7 +102,7 @@ def forward(plan: ModelPlan, layer: LayerPlan) -> str:
         ]
     lines += ["    if (!c.gradients) continue;", "    real* dh = s.da0;", *_node_gradients(plan, layer)]
     if n == 0:  # the gradient in the sums of the only layer is not kept
-        lines += ["    double* forces = m.sums.own(omp_get_thread_num());", *_local(plan, layer)]
+        lines += _local(plan, layer)
     return "\n".join([*lines, "  }", "}"])
 
 
@@ -156,6 +156,7 @@ def _local(plan: ModelPlan, layer: LayerPlan) -> list[str]:
     """Derivatives by the edges of the first layer, from the gradient in its sums (s.sums)."""
     conv = layer.convolution
     return [
+        "    double* forces = m.sums.own(omp_get_thread_num());",
         "    for (int a = 0; a < atoms; ++a) {",
         *_edges(layer, back=False, slopes=True),
         "      for (int e = 0; e < n; ++e)",
@@ -172,7 +173,7 @@ def backward(plan: ModelPlan, layer: LayerPlan) -> str:
     lines = [
         f"// layer {n}: derivatives by its edges"
         + (", by the features that enter it, and through the layer before" if n else ""),
-        f"static void backward_{n}(const Call& c, Memory& m, Scratch& s, int64_t lo, int64_t hi, double* forces) {{",
+        f"static void backward_{n}(const Call& c, Memory& m, Scratch& s, int64_t lo, int64_t hi) {{",
         "  const real* W = (const real*)c.weights;",
         f"  Radial{n} radial = radial_{n}(W, int(s.ld), s.radial);",
         *_derivative(plan),
