@@ -20,13 +20,22 @@ from shoal.neighbors import NeighborList, neighbor_list
 from shoal.potentials._derivatives import energy_and_derivatives
 from shoal.state import SimState, concatenate, select
 
-SHORT = {"l_max 0, one", "one layer", "two layers", "cutoffs per pair", "neighbours per type", "everything"}
+MORE: dict[str, dict[str, Any]] = {"l_max 4": {"l_max": 4}, "l_max 0, residuals": {"l_max": 0, "resnet": True}}
+SHORT = {
+    "l_max 0, one",
+    "l_max 0, residuals",
+    "one layer",
+    "two layers",
+    "cutoffs per pair",
+    "neighbours per type",
+    "everything",
+}
 """What between them uses every line of the generator; compiling the rest takes some minutes."""
 CASES = pytest.mark.parametrize(
     "case",
     [
         pytest.param(Case("nequip", settings), id=option, marks=[] if option in SHORT else [pytest.mark.slow])
-        for option, settings in {**OPTIONS["nequip"], "l_max 4": {"l_max": 4}}.items()
+        for option, settings in {**OPTIONS["nequip"], **MORE}.items()
     ],
 )
 
@@ -120,6 +129,16 @@ def model() -> NequIP:
 @pytest.fixture(scope="module")
 def kernel(model: NequIP) -> Kernel:
     return kernel_of(model)
+
+
+@pytest.mark.parametrize("pieces", [None, 64])
+def test_forces_sum_to_zero_in_single_precision_too(pieces: int | None, batch: SimState) -> None:
+    """What a pair adds to one atom it takes from the other, to the last digit of float64."""
+    model = cast(NequIP, Case("nequip", {"l_max": 1, "num_layers": 2, "model_dtype": "float32"}).model())
+    forces = run(kernel_of(model, pieces), batch, neighbor_list(batch, model.config.cutoff))["forces"]
+    assert forces.abs().max() > 1e-3
+    totals = torch.zeros(batch.n_systems, 3, dtype=torch.float64).index_add(0, batch.system_index, forces)
+    assert totals.abs().max() < 1e-13 * batch.n_atoms
 
 
 @pytest.mark.parametrize("names", [(), *((name,) for name in QUANTITIES), ("stress", "energy")])

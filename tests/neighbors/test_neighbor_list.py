@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import pickle
 from collections import Counter
 from dataclasses import replace
 from itertools import product
@@ -273,3 +276,14 @@ def test_the_gpu_backend_finds_the_pairs_of_the_reference(cutoff: float) -> None
     assert pairs(on_gpu) == pairs(neighbor_list(state, cutoff, backend="reference"))
     assert (on_gpu.edge_index[0].diff() >= 0).all()
     assert torch.equal(on_gpu.reverse[on_gpu.reverse].cpu(), torch.arange(on_gpu.n_edges))
+
+
+def test_where_a_copied_list_lies_is_not_where_the_first_one_lay(mixed: NeighborList) -> None:
+    """Kernels read memory at these addresses."""
+    assert mixed.addresses is not None
+    for copied in (copy.deepcopy(mixed), pickle.loads(pickle.dumps(mixed))):
+        assert copied.addresses == tuple(t.data_ptr() for t in (copied.offsets, copied.neighbor, copied.shifts))
+        assert not set(copied.addresses) & set(mixed.addresses)
+    assert dataclasses.replace(mixed, edge_index=mixed.edge_index.to(torch.int32)).addresses is None
+    with pytest.raises(InputError, match="not those of its edges"):
+        _ = dataclasses.replace(mixed, shifts=mixed.shifts[1:]).addresses

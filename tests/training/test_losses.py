@@ -122,6 +122,16 @@ def test_the_gradient_is_that_of_central_differences(
         assert slope == pytest.approx(float(np.diff(ends)[0]) / 2e-4, rel=1e-5, abs=1e-7)
 
 
+def test_a_batch_without_a_label_that_counts_has_a_gradient_of_zero(model: NequIP, samples: list[Sample]) -> None:
+    loss = Loss(LossWeights(energy=0.0, forces=0.0, stress=1.0), dict.fromkeys(WEIGHTS.model_dump(), 5.0))
+    batch = collate(samples[5:6])  # forces only
+    assert not batch.wants_stress
+    value = loss(residuals(predict(model, batch, create_graph=True), batch))
+    gradients = torch.autograd.grad(value, list(model.parameters()), allow_unused=True)
+    assert float(value.detach()) == 0
+    assert all(gradient is None or not gradient.any() for gradient in gradients)
+
+
 def test_missing_stresses_of_molecules_do_not_poison_the_gradient(model: NequIP, argon: Argon) -> None:
     cluster = argon(0)
     del cluster.calc.results["stress"]

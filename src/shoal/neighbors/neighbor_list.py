@@ -56,22 +56,26 @@ class NeighborList:
         """Whether C++ kernels can work on it."""
         return self.edge_index.device.type == "cpu" and self.edge_index.is_contiguous() and is_available()
 
-    @cached_property
+    @property
     def addresses(self) -> tuple[int, int, int] | None:
         """Where offsets, neighbours and shifts begin, for kernels that read them in place; None where they cannot.
 
         With SHOAL_DEBUG=1 raises InputError if the list is one-sided.
         """
+        if not self._is_plain:
+            return None
+        return self.offsets.data_ptr(), self.neighbor.data_ptr(), self.shifts.data_ptr()
+
+    @cached_property
+    def _is_plain(self) -> bool:
+        """Whether kernels can read its tensors as they are; looked at once, because it takes as long as they do."""
         tensors = self.offsets, self.neighbor, self.shifts
         shapes = (self.positions.shape[0] + 1,), (self.n_edges,), (self.n_edges, 3)
         if any(tensor.shape != shape for tensor, shape in zip(tensors, shapes, strict=True)):
             raise InputError("shifts or offsets of the neighbour list are not those of its edges and atoms")
         if os.environ.get("SHOAL_DEBUG") == "1":
             _ = self.reverse
-        if any(not (t.dtype == torch.int64 and t.is_contiguous() and t.is_cpu) for t in tensors):
-            return None
-        offsets, neighbor, shifts = (tensor.data_ptr() for tensor in tensors)
-        return offsets, neighbor, shifts
+        return all(t.dtype == torch.int64 and t.is_contiguous() and t.is_cpu for t in tensors)
 
     @property
     def pairs(self) -> Pairs:

@@ -66,7 +66,8 @@ class Loss:
     def __call__(self, residual: Residuals) -> torch.Tensor:
         """The loss (), float64."""
         terms = [factor * getattr(residual, name).square().sum() for name, factor in self.factors.items()]
-        return torch.stack(terms).sum()
+        # of the weights too, with a gradient of zero, where a batch has no label that counts
+        return torch.stack([*terms, 0 * residual.energy.sum()]).sum()
 
 
 class Errors:

@@ -87,8 +87,8 @@ def forward(plan: ModelPlan, layer: LayerPlan) -> str:
     if layer.residual:
         size = layer.h.size
         lines += [
-            f"    const real* before = m.h{n} + first * {size};",
-            f"    for (int k = 0; k < atoms * {size}; k += LANES) store(h + k, load(h + k) + load(before + k));",
+            f"    const real* entered = m.h{n} + first * {size};",
+            f"    for (int k = 0; k < atoms * {size}; k += LANES) store(h + k, load(h + k) + load(entered + k));",
         ]
     if not last:
         lines += _messages(plan, plan.layers[n + 1])

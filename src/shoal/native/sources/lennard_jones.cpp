@@ -104,9 +104,11 @@ EXPORT void lennard_jones(const Rows* rows, const double* positions, const doubl
         images.type.assign(rows->n_images + 1, 0);
         for (int64_t m = 0; m < rows->n_images; m++) images.type[m] = int32_t(types[rows->owner[m]]);
     }
-    const auto run = [&](auto strained) {
-        return weights ? sum_rows<true, true, strained> : typed ? sum_rows<true, false, strained> : sum_rows<false, false, strained>;
+    const auto of = [&](auto strained) {
+        if (weights) return sum_rows<true, true, strained>;
+        return typed ? sum_rows<true, false, strained> : sum_rows<false, false, strained>;
     };
-    (virial ? run(std::true_type{}) : run(std::false_type{}))(*rows, p, positions, types, weights, images, threads, atomic, forces, atomic_virial);
+    const auto run = virial ? of(std::true_type{}) : of(std::false_type{});
+    run(*rows, p, positions, types, weights, images, threads, atomic, forces, atomic_virial);
     sum_systems(*rows, atomic, atomic_virial, threads, energy, virial);
 }

@@ -140,21 +140,22 @@ struct Centre {
   void finish(const Graph& g, int64_t p, double* forces, double* virial) const {
     const int64_t first = g.start[p];
     const real *fx = g.fx + first, *fy = g.fy + first, *fz = g.fz + first;
-    vec v[9] = {}, here[3] = {};
+    vec v[9] = {};
+    double here[3] = {};  // exactly what the neighbours get, so that forces sum to zero
     for (int e = 0; e < full; e += LANES) {
       const vec length = load(r + e), a = length * load(ux + e), b = length * load(uy + e), c = length * load(uz + e);
       const vec f[3] = {before(load(fx + e), n - e), before(load(fy + e), n - e), before(load(fz + e), n - e)};
-      for (int k = 0; k < 3; ++k) v[k] += a * f[k], v[3 + k] += b * f[k], v[6 + k] += c * f[k], here[k] += f[k];
+      for (int k = 0; k < 3; ++k) v[k] += a * f[k], v[3 + k] += b * f[k], v[6 + k] += c * f[k];
     }
     for (int e = 0; e < n; ++e) {
       double* f = forces + 3 * g.col[first + e];
       f[0] -= fx[e], f[1] -= fy[e], f[2] -= fz[e];
+      here[0] += fx[e], here[1] += fy[e], here[2] += fz[e];
     }
-    const quad total = sums_of(here[0], here[1], here[2], v[8]);
     const quad low = sums_of(v[0], v[1], v[2], v[3]), high = sums_of(v[4], v[5], v[6], v[7]);
-    for (int k = 0; k < 3; ++k) forces[3 * p + k] += total[k];
+    for (int k = 0; k < 3; ++k) forces[3 * p + k] += here[k];
     for (int k = 0; k < 4; ++k) virial[9 * p + k] -= low[k], virial[9 * p + 4 + k] -= high[k];
-    virial[9 * p + 8] -= total[3];
+    virial[9 * p + 8] -= sum(v[8]);
   }
 };
 

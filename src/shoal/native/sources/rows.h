@@ -97,7 +97,8 @@ static inline vec root(vec v) {
     return v;
 }
 
-// Energies (S) and, unless null, virials (S, 9) from those of atoms; whole eV, whose sums are exact, and the rest are summed apart.
+// Energies (S) and, unless null, virials (S, 9) from those of atoms; whole eV, whose sums are exact, and the rest are
+// summed apart.
 static inline void sum_systems(const Rows& rows, const double* atomic, const double* atomic_virial, int threads,
                                double* energy, double* virial) {
     std::vector<int64_t> first(rows.n_systems + 1, 0);
