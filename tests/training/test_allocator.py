@@ -22,7 +22,7 @@ def faults_of_a_step() -> int:
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"), reason="the C library is not glibc")
 def test_steps_come_to_have_hardly_a_page_fault() -> None:
-    """More than glibc would keep by itself, in blocks that old ones keep; the first few steps find out what is needed."""
+    """More than glibc would keep by itself, in blocks that old ones keep; the first steps find out what is needed."""
     with kept_memory():
         faults = [faults_of_a_step() for _ in range(8)]
     assert faults[-1] < BLOCKS * BYTES / PAGE / 100
