@@ -7,6 +7,8 @@ from pathlib import Path
 
 import torch
 
+from shoal.allocator import give_back
+
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -20,6 +22,7 @@ class PeakMemory:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
+        give_back()
         self.before = self._in_use()
 
     def of(self, call: Callable[[], object]) -> int | None:

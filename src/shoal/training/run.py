@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
+from shoal.allocator import kept_memory
 from shoal.architectures import build
 from shoal.atomic import write_atomically
 from shoal.errors import ConfigError, DataError, ShoalWarning
 from shoal.figures import learning_curve, parity, save
 from shoal.files import read_checkpoint
 from shoal.state import TypeMap
-from shoal.training.allocator import kept_memory
 from shoal.training.batches import Batches
 from shoal.training.checkpoints import BEST, LAST, check_same_training
 from shoal.training.config import TrainConfig

@@ -8,7 +8,7 @@ import resource
 import pytest
 import torch
 
-from shoal.training.allocator import kept_memory
+from shoal.allocator import kept_memory
 
 PAGE = resource.getpagesize()
 BLOCKS, BYTES = 16, 24 << 20

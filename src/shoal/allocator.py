@@ -1,4 +1,4 @@
-"""Memory that a step frees stays with the process, so that the next step need not ask for it again."""
+"""What the C library does with memory that was freed: keep it for the next step, or give it back."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def kept_memory() -> Iterator[None]:
     Without, what a training step frees goes back to the system at its end, or not, by the chance of what lies on top
     of the heap, and each page comes back by a page fault of 1 us: a third of the step of a small model.
     """
-    library = ctypes.CDLL(None)
-    if not hasattr(library, "gnu_get_libc_version"):
+    library = _glibc()
+    if library is None:
         yield
         return
     for name, value in ON_ITS_OWN.items():
@@ -33,4 +33,15 @@ def kept_memory() -> Iterator[None]:
     finally:
         for name, value in ON_ITS_OWN.items():
             library.mallopt(name, value)
+        give_back()
+
+
+def give_back() -> None:
+    """Freed memory goes back to the system, so that the size of the process is what is in use."""
+    if (library := _glibc()) is not None:
         library.malloc_trim(ctypes.c_size_t(0))
+
+
+def _glibc() -> ctypes.CDLL | None:
+    library = ctypes.CDLL(None)
+    return library if hasattr(library, "gnu_get_libc_version") else None
