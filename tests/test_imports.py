@@ -39,7 +39,7 @@ PACKAGE_MAP = [
     ["neighbors", "io"],
     ["state"],
     ["native"],
-    ["atomic", "cache", "devices", "figures", "matrix_functions", "random", "testing"],
+    ["allocator", "atomic", "cache", "devices", "figures", "matrix_functions", "random", "testing"],
     ["status", "units", "errors"],
 ]
 HEIGHT = {unit: -line for line, units in enumerate(PACKAGE_MAP) for unit in units}
