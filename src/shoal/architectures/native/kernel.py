@@ -18,8 +18,6 @@ from shoal.neighbors.native import ATOMS_OF_A_THREAD, evaluation
 
 Outputs = dict[str, torch.Tensor]
 
-QUANTITIES = ("atomic_energy", "energy", "forces", "virial", "stress")
-"""In the order of call.h."""
 _FORMS: dict[str, tuple[int, bool, tuple[int, ...], bool]] = {
     "atomic_energy": (0, True, (), False),
     "energy": (1, False, (), False),
@@ -27,7 +25,9 @@ _FORMS: dict[str, tuple[int, bool, tuple[int, ...], bool]] = {
     "virial": (3, False, (3, 3), True),
     "stress": (4, False, (3, 3), True),
 }
-"""Place, rows of atoms or of systems, what a row holds, and whether it is a gradient."""
+"""Place in call.h, whether rows are atoms, what a row holds, and whether it is a gradient."""
+QUANTITIES = tuple(_FORMS)
+"""In the order of call.h."""
 _CALL = Struct("=21q")
 """call.h as bytes, which are made in a fraction of the time of a ctypes.Structure."""
 _BAD_TYPES, _BAD_LIST, _UNLISTED = 1, 2, 3
