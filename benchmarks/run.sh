@@ -53,7 +53,7 @@ lammps() { # THREADS TABLE
 
 train_epochs() { # THREADS TABLE
     [ "$1" = 2 ] || return 0
-    sides=("Shoal, compiled" "Shoal, compiled, native" "nequip-train, eager" "nequip-train, compiled")
+    sides=("Shoal, compiled, native" "nequip-train, eager" "nequip-train, compiled")
     "$ours" "$root/benchmarks/train_epochs.py" "$work/si_split" --split "$work/si_sw.xyz" --title silicon \
         --threads "$1" --rounds 9 --sides "${sides[@]}" --out "$2"
     [ -n "${BPA:-}" ] || return 0

@@ -91,7 +91,7 @@ class Rows:
             if new is old:
                 return new
             mask = chosen[scope]
-            return torch.where(mask.reshape(-1, *([1] * (new.dim() - 1))), new, old)
+            return torch.where(mask[(..., *[None] * (new.dim() - 1))], new, old)
 
         return type(self)(*(pick(f.name, f.metadata["scope"]) for f in fields(self)))
 

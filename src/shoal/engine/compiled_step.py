@@ -124,13 +124,7 @@ class CompiledStep(Generic[State]):
             return lambda values, evaluate: graph(values)
         given = [frame.energy, frame.forces, frame.cell]
         dims = [*dims, *GIVEN]
-        before, after = compiled_halves(halves, [*leaves, *given], dims, ASKED, len(GIVEN), self.threads)
-
-        def step(values: list[torch.Tensor], evaluate: Evaluate) -> list[torch.Tensor]:
-            positions, cell, *kept = before(values)
-            return after([*values, *evaluate(positions, cell), *kept])
-
-        return step
+        return compiled_halves(halves, [*leaves, *given], dims, ASKED, len(GIVEN), self.threads)
 
     def _step(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from typing import Any
@@ -12,9 +12,12 @@ import torch
 from torch import fx
 
 from shoal.cache import inductor_cache
+from shoal.engine.halves import halves_of
 from shoal.motion import Rows
 
 Function = Callable[[list[torch.Tensor]], list[torch.Tensor]]
+Ask = Callable[..., Iterable[torch.Tensor]]
+Asking = Callable[[list[torch.Tensor], Ask], list[torch.Tensor]]
 Dims = tuple[str | None, ...]
 """What each dimension of a tensor counts; None where its size is part of the function."""
 
@@ -37,20 +40,33 @@ def compiled_graph(function: Function, like: Sequence[torch.Tensor], dims: Seque
     without torch.compile's own tracing, whose graphs hold for sizes above 1 only. On a CPU it takes so many threads.
     Raises what the compiler raises.
     """
-    return _compiled(_traced(function, like, dims), threads)
+    graph = _compiled(_traced(function, like, dims), threads)
+    return lambda values: graph(_contiguous(values))
 
 
 def compiled_halves(
     function: Function, like: Sequence[torch.Tensor], dims: Sequence[Dims], n_asked: int, n_given: int, threads: int
-) -> tuple[Function, Function]:
+) -> Asking:
     """The same for a function that stops on its way to ask for something: two graphs, before and after.
 
-    The last `n_given` inputs are what it is given, and its first `n_asked` outputs, which do not depend on them, what
+    Its last `n_given` inputs are what it is given, and its first `n_asked` outputs, which do not depend on them, what
     it asks with. The first graph takes the other inputs to the question and whatever is kept for later; the second
-    takes all inputs and what is kept to the remaining outputs.
+    takes all inputs and what is kept to the remaining outputs. What comes back takes the other inputs and somebody to
+    ask, and gives the remaining outputs.
     """
-    before, after = _halves(_traced(function, like, dims), n_asked, n_given)
-    return _compiled(before, threads), _compiled(after, threads)
+    before, after = (_compiled(half, threads) for half in halves_of(_traced(function, like, dims), n_asked, n_given))
+
+    def run(values: list[torch.Tensor], ask: Ask) -> list[torch.Tensor]:
+        values = _contiguous(values)
+        made = before(values)
+        return after([*values, *_contiguous(ask(*made[:n_asked])), *made[n_asked:]])
+
+    return run
+
+
+def _contiguous(values: Iterable[torch.Tensor]) -> list[torch.Tensor]:
+    """With the strides of what was traced, which is not asserted at every call."""
+    return list(map(torch.Tensor.contiguous, values))
 
 
 def _traced(function: Function, like: Sequence[torch.Tensor], dims: Sequence[Dims]) -> fx.GraphModule:
@@ -64,7 +80,7 @@ def _traced(function: Function, like: Sequence[torch.Tensor], dims: Sequence[Dim
 
 
 def _compiled(graph: fx.GraphModule, threads: int) -> Function:
-    """Compiled; inputs that come out as they went in are not among the outputs of the compiled graph."""
+    """Compiled, for contiguous inputs; those that come out as they went in are no outputs of the compiled graph."""
     from torch._inductor import standalone_compile
 
     inputs, output = graph.graph.find_nodes(op="placeholder"), graph.graph.output_node()
@@ -76,7 +92,6 @@ def _compiled(graph: fx.GraphModule, threads: int) -> Function:
     graph.recompile()
     with inductor_cache(), warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        # `run` sees to it that strides are those traced, so that this need not be asserted at every call
         options = {"config_patches": {"size_asserts": False, "cpp.threads": threads}}
         examples = [node.meta["val"] for node in inputs]
         compiled = standalone_compile(graph, examples, dynamic_shapes="from_graph", options=options)
@@ -84,7 +99,6 @@ def _compiled(graph: fx.GraphModule, threads: int) -> Function:
     call = _Unwrapped(compiled)
 
     def run(values: list[torch.Tensor]) -> list[torch.Tensor]:
-        values = list(map(torch.Tensor.contiguous, values))
         everything = [*values, *call(values)]
         return [everything[k] for k in order]
 
@@ -143,52 +157,6 @@ def _code_within(compiled: Any) -> Callable[[list[torch.Tensor]], Sequence[torch
 def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
     alike = (a.shape, a.stride(), a.dtype) == (b.shape, b.stride(), b.dtype)
     return alike and (torch.equal(a, b) or bool(((a == b) | (a != a) & (b != b)).all()))
-
-
-def _halves(traced: fx.GraphModule, n_asked: int, n_given: int) -> tuple[fx.GraphModule, fx.GraphModule]:
-    """The graphs that `compiled_halves` compiles."""
-    nodes = list(traced.graph.nodes)
-    wanted: Any = traced.graph.output_node().args[0]
-    inputs = [node for node in nodes if node.op == "placeholder"]
-    late = set(inputs[len(inputs) - n_given :])
-    for node in nodes:
-        if not late.isdisjoint(node.all_input_nodes):
-            late.add(node)
-    asked, outputs = wanted[:n_asked], wanted[n_asked:]
-    assert late.isdisjoint(asked)
-    needed = set(outputs)
-    for node in reversed(nodes):
-        if node in needed and (node in late or _is_cheap(node)):
-            needed.update(node.all_input_nodes)
-    kept = [n for n in nodes if n in needed and n not in late and n.op != "placeholder" and not _is_cheap(n)]
-    before = _graph(traced, inputs[: len(inputs) - n_given], [*asked, *kept])
-    return before, _graph(traced, [*inputs, *kept], outputs)
-
-
-def _is_cheap(node: fx.Node) -> bool:
-    """Is this rather made again than handed on: a size, a constant, a view?"""
-    if node.op != "call_function":
-        return node.op == "get_attr"
-    made_of_nothing = not any(isinstance(one.meta.get("val"), torch.Tensor) for one in node.all_input_nodes)
-    is_tensor = isinstance(node.meta.get("val"), torch.Tensor)
-    return made_of_nothing or not is_tensor or getattr(node.target, "is_view", False)
-
-
-def _graph(of: fx.GraphModule, inputs: Sequence[fx.Node], outputs: Sequence[fx.Node]) -> fx.GraphModule:
-    """The part of a graph that leads from `inputs`, any of its nodes, to `outputs`."""
-    graph, copies = fx.Graph(), {}
-    for k, node in enumerate(inputs):
-        copies[node] = graph.placeholder(f"input_{k}")
-        copies[node].meta = {**node.meta, "val": node.meta["val"].contiguous()}
-    needed = set(outputs)
-    for node in reversed(of.graph.nodes):
-        if node in needed and node not in copies:
-            needed.update(node.all_input_nodes)
-    for node in of.graph.nodes:
-        if node in needed and node not in copies:
-            copies[node] = graph.node_copy(node, lambda one: copies[one])
-    graph.output(tuple(copies[node] for node in outputs))
-    return fx.GraphModule(of, graph)
 
 
 def _stand_in(tensor: torch.Tensor, names: Dims) -> torch.Tensor:

@@ -107,5 +107,6 @@ def advance(
     stale = (~(used_skin(new.positions, new.cell) <= 1) & moving).any()
     broken = (torn_atoms(new, systems, limits) & moving).any() | (broken_systems(new) & active).any()
     finished = torch.zeros_like(active) if done is None else done(new) & active
-    flags = torch.stack((wild, stale, broken, finished.any()))
+    any_finished = torch.zeros((), dtype=torch.bool, device=wild.device) if done is None else finished.any()
+    flags = torch.stack((wild, stale, broken, any_finished))
     return new.where(active, systems.system_index, frame), flags, finished

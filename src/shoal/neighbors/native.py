@@ -18,6 +18,8 @@ from shoal.neighbors.pairs import Geometry, Pairs
 from shoal.state import SimState
 
 ATOMS_OF_A_THREAD = 64
+ROWS_OF_A_THREAD = 512
+"""What is worth waking a thread for: to find neighbours, and to copy those that are known."""
 FAILURES = {
     1: "an atom lies more than 1e9 cells outside its cell",
     2: "its cell is so small or flat that more than 2e9 images of atoms are within the cutoff",
@@ -115,16 +117,17 @@ def native_copy(lists: Sequence[Pairs], blocks: torch.Tensor, first_edges: torch
     copied = _empty(int(first_edges[-1]))
     offsets = torch.zeros(int(blocks[:, 2].sum()) + 1, dtype=torch.int64)
     to = (copied.edge_index, copied.shifts, offsets, copied.reverse)
-    n_edges, threads = len(copied.shifts), torch.get_num_threads()
+    n_edges, threads = len(copied.shifts), threads_for(len(offsets) - 1, ROWS_OF_A_THREAD)
     _functions()["copy_blocks"](len(blocks), blocks.contiguous(), first_edges, table, n_edges, threads, *to)
     return copied._replace(offsets=offsets)
 
 
 def native_packed(pairs: Pairs) -> Packed:
     """The rows of a list with offsets and reverse, their neighbours as numbers of images."""
-    call, threads = _functions(), torch.get_num_threads()
+    call = _functions()
     assert pairs.offsets is not None
     n_atoms, n_edges = len(pairs.offsets) - 1, len(pairs.shifts)
+    threads = threads_for(n_atoms, ROWS_OF_A_THREAD)
     image = torch.empty(n_edges, dtype=torch.int32)
     images, starts = torch.empty_like(pairs.offsets), torch.empty_like(pairs.offsets)
     call["pack_count"](n_atoms, pairs.offsets, pairs.shifts, LANES, threads, image, images, starts)

@@ -217,8 +217,9 @@ def used_skin(
     positions_then, cell_then, inverse = reference
     change = inverse @ torch.where(pbc[:, :, None], cell - cell_then, 0.0)
     affine = positions_then + carried(positions_then, inverse, cell - cell_then, system_index, pbc)
-    moved = (positions - affine).square().sum(1).sqrt()
-    least_stretch = 1 - change.square().sum((1, 2)).sqrt()
+    # norms, not roots of sums: those wake MKL's threads even for a few numbers
+    moved = torch.linalg.vector_norm(positions - affine, dim=1)
+    least_stretch = 1 - torch.linalg.vector_norm(change, dim=(1, 2))
     allowed = (0.5 * (least_stretch * (cutoff + skin) - cutoff))[system_index]
     return torch.where(allowed < 0, float("inf"), torch.where(moved == 0, 0.0, moved / allowed))
 

@@ -18,14 +18,14 @@ from shoal.neighbors.native import ATOMS_OF_A_THREAD, evaluation
 
 Outputs = dict[str, torch.Tensor]
 
-_FORMS: dict[str, tuple[int, bool, tuple[int, ...], bool]] = {
-    "atomic_energy": (0, True, (), False),
-    "energy": (1, False, (), False),
-    "forces": (2, True, (3,), True),
-    "virial": (3, False, (3, 3), True),
-    "stress": (4, False, (3, 3), True),
+_FORMS = {
+    "atomic_energy": (0, True, False),
+    "energy": (1, False, False),
+    "forces": (2, True, True),
+    "virial": (3, False, True),
+    "stress": (4, False, True),
 }
-"""Place in call.h, whether rows are atoms, what a row holds, and whether it is a gradient."""
+"""Place in call.h, whether rows are atoms, and whether it is a gradient: of positions or cells, and of their shape."""
 QUANTITIES = tuple(_FORMS)
 """In the order of call.h."""
 _CALL = Struct("=21q")
@@ -74,10 +74,10 @@ class Kernel:
         cutoff are skipped. Energies alone take less time. Raises InputError.
         """
         n_atoms, n_systems = _sizes(positions, cell)
-        n_edges = len(neighbor)
-        same = types.shape == system_index.shape == (n_atoms,) and len(offsets) == n_atoms + 1
+        n_edges = neighbor.shape[0]
+        same = types.shape == system_index.shape == (n_atoms,) and offsets.shape[0] == n_atoms + 1
         same = same and shifts.shape == (n_edges, 3)
-        if not same or (energy_weights is not None and len(energy_weights) != n_atoms):
+        if not same or (energy_weights is not None and energy_weights.shape[0] != n_atoms):
             raise InputError(
                 f"types, systems, offsets, weights or shifts are not those of {n_atoms} atoms and their list"
             )
@@ -115,8 +115,8 @@ class Kernel:
         names: Sequence[str],
     ) -> Outputs:
         weights = 0 if energy_weights is None else energy_weights.data_ptr()
-        where = positions.data_ptr(), cell.data_ptr(), *rows, types.data_ptr(), system_index.data_ptr(), weights
-        found = self._call(self._evaluate, counts, where, names)
+        where = *rows, types.data_ptr(), system_index.data_ptr(), weights
+        found = self._call(self._evaluate, counts, positions, cell, where, names)
         assert found is not None
         return found
 
@@ -139,23 +139,26 @@ class Kernel:
         counts = n_atoms, n_systems, _ = *_sizes(positions, cell), 0
         if not types.shape == system_index.shape == (n_atoms,):
             raise InputError(f"types or systems are not those of {n_atoms} atoms")
-        if pbc.shape != (n_systems, 3) or len(atoms) != n_systems + 1:
+        if pbc.shape != (n_systems, 3) or atoms.shape[0] != n_systems + 1:
             raise InputError(f"periodicity or numbers of atoms are not those of {n_systems} systems")
-        where = positions.data_ptr(), cell.data_ptr(), 0, 0, 0, types.data_ptr(), system_index.data_ptr(), 0
+        where = 0, 0, 0, types.data_ptr(), system_index.data_ptr(), 0
         search, address = evaluation(), self._address
         more = atoms.data_ptr(), pbc.data_ptr(), cutoff, threads_for(n_atoms, ATOMS_OF_A_THREAD)
-        return self._call(lambda call: search(address, call, *more), counts, where, names)
+        return self._call(lambda call: search(address, call, *more), counts, positions, cell, where, names)
 
     def _call(
         self,
         evaluate: Callable[[bytes], int],
         counts: tuple[int, int, int],
+        positions: torch.Tensor,
+        cell: torch.Tensor,
         where: tuple[int, ...],
         names: Sequence[str],
     ) -> Outputs | None:
-        """`where`: addresses of the inputs, in the order of call.h."""
-        found, results, gradients = _room_for(names, *counts[:2])
-        head = *counts, torch.get_num_threads(), gradients, *where, self._weights_at, *results
+        """`where`: addresses of the other inputs, in the order of call.h."""
+        found, results, gradients = _room_for(names, positions, cell)
+        where = positions.data_ptr(), cell.data_ptr(), *where, self._weights_at
+        head = *counts, torch.get_num_threads(), gradients, *where, *results
         try:
             workspace = self._idle.pop()
         except IndexError:
@@ -171,20 +174,22 @@ class Kernel:
 
 
 def _sizes(positions: torch.Tensor, cell: torch.Tensor) -> tuple[int, int]:
-    n_atoms, n_systems = len(positions), len(cell)
+    n_atoms, n_systems = positions.shape[0], cell.shape[0]
     if positions.shape != (n_atoms, 3) or cell.shape != (n_systems, 3, 3):
         raise InputError(f"positions are (N, 3) and cells (S, 3, 3), not {[*positions.shape]} and {[*cell.shape]}")
     return n_atoms, n_systems
 
 
-def _room_for(names: Sequence[str], n_atoms: int, n_systems: int) -> tuple[Outputs, list[int], bool]:
+def _room_for(names: Sequence[str], positions: torch.Tensor, cell: torch.Tensor) -> tuple[Outputs, list[int], bool]:
     """Tensors for what is named, where each of `QUANTITIES` goes (0: nowhere), and whether one is a gradient."""
     found: Outputs = {}
     results = [0] * len(QUANTITIES)
     gradients = False
     for name in names:
-        place, of_atoms, shape, gradient = _FORMS[name]
-        found[name] = room = torch.empty((n_atoms if of_atoms else n_systems, *shape), dtype=torch.float64)
+        place, of_atoms, gradient = _FORMS[name]
+        rows = positions if of_atoms else cell
+        # `torch.empty` takes twice as long as these
+        found[name] = room = torch.empty_like(rows) if gradient else rows.new_empty(rows.shape[0])
         results[place] = room.data_ptr()
         gradients |= gradient
     return found, results, gradients
