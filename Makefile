@@ -64,7 +64,7 @@ bench: venv peers
 	benchmarks/run.sh
 
 bench-kernels: venv peers
-	benchmarks/run.sh kernels limit lammps train_epochs
+	benchmarks/run.sh kernels compile_time limit lammps train_epochs
 
 clean:
 	rm -rf $(VENV) docs/_build demo-out .pytest_cache .mypy_cache .ruff_cache

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Time both sides with 2 threads and with 1, one table in results/ each:
 #
-#   benchmarks/run.sh [evaluate] [md] [relax] [kernels] [limit] [lammps] [train_epochs]
+#   benchmarks/run.sh [evaluate] [md] [relax] [kernels] [compile_time] [limit] [lammps] [train_epochs]
 #
 # Without names: evaluate, md and relax. What they need of NequIP (data, training and compiling, import and compiling
 # here) is built once. train_epochs takes silicon, and 3BPA from the folder of its data set in BPA, if that is set.
@@ -38,6 +38,12 @@ kernels() { # THREADS TABLE
         --compiled "$work/si.shoal.pt2" --threads "$1" --out "$2"
     OMP_NUM_THREADS=$1 "$peer" "$root/benchmarks/kernels.py" --title "l_max 2, 3 layers, parity" --md --cases 1x8 64x8 8x64 \
         --nequip "$work_l2/si.nequip.pt2" --compiled "$work_l2/si.shoal.pt2" --threads "$1" --out "$2"
+}
+
+compile_time() { # THREADS TABLE
+    [ "$1" = 2 ] || return 0
+    build_l2
+    "$ours" "$root/benchmarks/compile_time.py" "$work/si.shoal" "$work_l2/si.shoal" --out "$2"
 }
 
 limit() { # THREADS TABLE
