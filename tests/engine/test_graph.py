@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from shoal.cache import inductor_cache
-from shoal.engine.graph import _Unwrapped, compiled_graph
+from shoal.engine.graph import _Unwrapped, compiled_graph, compiled_halves
 
 
 def test_the_layers_around_a_graph_are_taken_off_where_that_changes_nothing() -> None:
@@ -40,6 +40,22 @@ def test_the_layers_around_a_graph_are_taken_off_where_that_changes_nothing() ->
     layered.code = lambda values: (values[0] * 3,)
     torch.testing.assert_close(layered([torch.ones(2)])[0], torch.full((2,), 2.0))
     assert layered.code is None
+
+
+def test_what_a_half_hands_on_may_lie_in_any_order() -> None:
+    def function(values: list[torch.Tensor]) -> list[torch.Tensor]:
+        a, given = values
+        square = (a @ a).mT * 3  # column by column, as its source is
+        return [a * 2, square + given]
+
+    dims = [("system", None, None), ("system", None, None)]
+    generator = torch.Generator().manual_seed(0)
+    a, given = torch.rand(2, 3, 3, 3, dtype=torch.float64, generator=generator) + 2 * torch.eye(3)
+    assert not ((a @ a).mT * 3).is_contiguous()
+    run = compiled_halves(function, [a, given], dims, 1, 1, 1)
+    for _ in range(2):
+        (found,) = run([a], lambda twice: [given.mT + twice])
+        torch.testing.assert_close(found, (a @ a).mT * 3 + given.mT + 2 * a, rtol=0, atol=1e-13)
 
 
 def _graphs_within(function: Any) -> list[_Unwrapped]:

@@ -59,7 +59,8 @@ def compiled_halves(
     def run(values: list[torch.Tensor], ask: Ask) -> list[torch.Tensor]:
         values = _contiguous(values)
         made = before(values)
-        return after([*values, *_contiguous(ask(*made[:n_asked])), *made[n_asked:]])
+        asked, kept = made[:n_asked], made[n_asked:]
+        return after([*values, *_contiguous([*ask(*asked), *kept])])
 
     return run
 
