@@ -13,7 +13,7 @@ from typing import Generic
 
 import torch
 
-from shoal.engine.graph import Dims, compiled_graph, compiled_halves, dims_of
+from shoal.engine.graph import Dims, compiled_graph, compiled_halves, contiguous, dims_of
 from shoal.engine.step import Goal, Limits, Mover, State, advance, is_done
 from shoal.errors import CompileError
 from shoal.motion import Evaluate, Evaluation, Rows, Systems
@@ -23,7 +23,7 @@ from shoal.potentials import PairTerms, Potential, pair_sums, pair_terms
 Graph = Callable[[list[torch.Tensor], Evaluate], list[torch.Tensor]]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Listed:
     """What a compiled step takes of a neighbour list, made when the list is.
 
@@ -34,6 +34,8 @@ class Listed:
     types: torch.Tensor
     pairs: PaddedNeighbors | None = None
     translations: torch.Tensor | None = None
+    _leaves: list[torch.Tensor] | None = None
+    _leaves_of: tuple[object, ...] = ()
 
     @classmethod
     def of(cls, neighbors: NeighborList, atom_types: torch.Tensor, *, with_pairs: bool) -> Listed:
@@ -51,6 +53,16 @@ class Listed:
         if self.pairs is None or self.translations is None:
             return reference
         return [*reference, self.pairs.neighbor, self.pairs.owner, self.pairs.shift, self.translations, self.types]
+
+    def leaves(self, systems: Systems, goal: Goal | None, active: torch.Tensor) -> list[torch.Tensor]:
+        """Of these and its own tensors, contiguous; they last for many steps."""
+        if self._leaves is None or any(
+            a is not b for a, b in zip(self._leaves_of, (systems, goal, active), strict=True)
+        ):
+            aims = [] if goal is None else goal.leaves()
+            self._leaves = contiguous([*systems.leaves(), *aims, active, *self.tensors])
+            self._leaves_of = systems, goal, active
+        return self._leaves
 
 
 REFERENCE: list[Dims] = [("atom", None), ("system", None, None), ("system", None, None), (), ()]
@@ -83,8 +95,7 @@ class CompiledStep(Generic[State]):
         goal: Goal | None,
         evaluate: Evaluate,
     ) -> tuple[State, torch.Tensor, torch.Tensor]:
-        aims = [] if goal is None else goal.leaves()
-        leaves = [*frame.leaves(), *systems.leaves(), *aims, active, *listed.tensors]
+        leaves = contiguous(frame.leaves()) + listed.leaves(systems, goal, active)
         if self._graph is None:
             self._graph = self._compile(frame, systems, goal, leaves)
             self.terms = None  # they keep the potential alive, by which compiled steps are known

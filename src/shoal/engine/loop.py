@@ -59,7 +59,7 @@ class Loop(Generic[State]):
         self._compiled: CompiledStep[State] | None = None
         self._listed: Listed | None = None
         self.n_rebuilds, self.atom_steps = 0, 0
-        self.steps = torch.zeros_like(systems.n_atoms)
+        self._steps, self._steps_since = torch.zeros_like(systems.n_atoms), 0
         self._count()
         self._use(neighbor_list(state, calculator.cutoff, skin))
 
@@ -72,6 +72,11 @@ class Loop(Generic[State]):
     @property
     def n_atoms(self) -> int:
         return self.state.n_atoms
+
+    @property
+    def steps(self) -> torch.Tensor:
+        """(S,) int64: how many steps each system has taken."""
+        return self._steps + self._steps_since * self.active
 
     @property
     def listed(self) -> Listed:
@@ -103,9 +108,9 @@ class Loop(Generic[State]):
             wild, stale, broken, any_done = flags.tolist()
             if not (wild or stale or broken) or self._settled(new):
                 break
-        self.done, self.any_done = done & self.active, any_done
+        self.done, self.any_done = done, any_done
         self.frame = new.where(self.active, self.systems.system_index, self.frame) if wild or broken else new
-        self.steps = self.steps + self.active
+        self._steps_since += 1
         self.most_steps += 1
         self.atom_steps += self.n_active_atoms
 
@@ -113,6 +118,7 @@ class Loop(Generic[State]):
         """Take no further steps with some systems (S,) bool, which end with a status."""
         for s in (systems & self.active).nonzero()[:, 0].tolist():
             self.ended[s] = status, reason
+        self._steps, self._steps_since = self.steps, 0
         self.active = self.active & ~systems
         self._count()
 
@@ -138,7 +144,8 @@ class Loop(Generic[State]):
             steps.append(arrivals.steps)
         self.state, self.systems = concatenate(states), Systems.join(systems)
         self.types = self.calculator.type_map(self.state)
-        self.frame, self.steps = type(self.frame).join(frames), torch.cat(steps)
+        self.frame = type(self.frame).join(frames)
+        self._steps, self._steps_since = torch.cat(steps), 0
         self.goal = Goal.join(goals) if goals else None
         self.active = torch.ones_like(self.systems.fixed_com)
         self.ended = {}
