@@ -17,7 +17,7 @@ from shoal.dynamics import INTEGRATORS, NVE, CellRescaling, Integrator, Langevin
 from shoal.engine import DynamicsSnapshot, RelaxationSnapshot
 from shoal.engine.loop import Loop
 from shoal.potentials import Potential, StillingerWeber
-from shoal.relaxation import FILTERS, FIRE, OPTIMIZERS, FixedCell, Frechet, Optimizer, UnitCell
+from shoal.relaxation import FILTERS, FIRE, LBFGS, OPTIMIZERS, FixedCell, Frechet, Optimizer, UnitCell
 
 PAIRS, ANY = "pairs", "any potential"
 METHODS: list[Integrator | Optimizer] = [
@@ -101,5 +101,6 @@ def test_a_compiled_step_is_the_eager_step(
         else:
             results = shoal.relax(crystals(kind, n), potential, method, fmax=1e-6, max_steps=20, **options)
         assert results.info.compiled
-        assert results.n_steps.max() > 5  # on its own, L-BFGS has two atoms at rest before the twenty are over
+        brief = isinstance(method, LBFGS) and n == 1  # two atoms alone are at rest before
+        assert results.n_steps.max() == 20 or (brief and results.n_steps.max() > 5)
     assert {name: size for name, size in largest_differences.items() if not size < 1e-13} == {}

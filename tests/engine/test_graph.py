@@ -58,6 +58,28 @@ def test_what_a_half_hands_on_may_lie_in_any_order() -> None:
         torch.testing.assert_close(found, (a @ a).mT * 3 + given.mT + 2 * a, rtol=0, atol=1e-13)
 
 
+def test_what_is_changed_in_place_is_changed_in_either_half() -> None:
+    def function(values: list[torch.Tensor]) -> list[torch.Tensor]:
+        a, given = values
+        b = a.clone()
+        b[:, 1] = 0
+        c = a * 2
+        c[:, :2].mul_(b[:, 1:])
+        return [b, c * given, b + given]
+
+    a, given = torch.rand(2, 4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    run = compiled_halves(function, [a, given], [("atom", None), ("atom", None)], 1, 1, 1)
+    asked: list[torch.Tensor] = []
+
+    def answer(b: torch.Tensor) -> list[torch.Tensor]:
+        asked.append(b)
+        return [given]
+
+    found = [*run([a.clone()], answer)]
+    for one, wanted in zip([*asked, *found], function([a.clone(), given]), strict=True):
+        torch.testing.assert_close(one, wanted, rtol=0, atol=0)
+
+
 def _graphs_within(function: Any) -> list[_Unwrapped]:
     held = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
     own = [each for each in held if isinstance(each, _Unwrapped)]

@@ -199,6 +199,20 @@ def test_without_a_virial_the_rest_is_the_same(name: str) -> None:
         assert not whole.virial.isnan().any()
 
 
+@pytest.mark.parametrize("name", POTENTIALS)
+def test_positions_in_single_precision_are_taken_as_numbers(name: str) -> None:
+    potential = POTENTIALS[name]
+    state = state_for(potential, "mixed").to(dtype=torch.float32)
+    exact = state.to(dtype=torch.float64)
+    neighbors = neighbor_list(exact, potential.cutoff, 0.5)
+    evaluate = potential.by_rows(state, neighbors, potential.type_map()(state))
+    assert evaluate is not None
+    found, expected = evaluate(state.positions, state.cell), evaluate(exact.positions, exact.cell)
+    for quantity, value in found._asdict().items():
+        assert value.dtype == torch.float64
+        assert torch.equal(value, getattr(expected, quantity))
+
+
 @pytest.mark.parametrize("wrong", [-1, 2])
 def test_a_type_that_is_none_is_refused(wrong: int) -> None:
     potential = POTENTIALS["two types, none"]

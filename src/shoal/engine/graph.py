@@ -75,7 +75,8 @@ def _traced(function: Function, like: Sequence[torch.Tensor], dims: Sequence[Dim
         warnings.simplefilter("ignore")
         mode, symbolic = _symbolic([_stand_in(*pair) for pair in zip(like, dims, strict=True)], dims)
         with mode:
-            return make_fx(lambda *values: function(list(values)), _allow_non_fake_inputs=True)(*symbolic)
+            pure = torch.func.functionalize(lambda *values: function(list(values)))
+            return make_fx(pure, _allow_non_fake_inputs=True)(*symbolic)
 
 
 def _compiled(graph: fx.GraphModule, threads: int) -> Function:

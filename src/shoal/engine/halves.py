@@ -12,15 +12,21 @@ from torch import fx
 EFFORT = 8
 """The second graph makes again, rather than is handed, what so many elementwise operations make of the inputs."""
 
-EVERYTHING = 2**63 - 1
 aten = torch.ops.aten
+UNTAGGED = (
+    aten.index.Tensor,
+    aten._to_copy.default,
+    aten.zeros_like.default,
+    aten.ones_like.default,
+    aten.full_like.default,
+)
+"""Elementwise too, but torch's tags do not say so."""
 
 
 def halves_of(traced: fx.GraphModule, n_asked: int, n_given: int) -> tuple[fx.GraphModule, fx.GraphModule]:
-    """The graphs that `shoal.engine.graph.compiled_halves` compiles; `traced` is simplified for it."""
-    functional = not any(_changes_its_arguments(node) for node in traced.graph.nodes)
-    if functional:
-        _simplify(traced.graph)
+    """The graphs that `shoal.engine.graph.compiled_halves` compiles; `traced`, in which nothing is changed in place, is
+    simplified for it."""
+    _simplify(traced.graph)
     nodes = list(traced.graph.nodes)
     wanted: Any = traced.graph.output_node().args[0]
     inputs = [node for node in nodes if node.op == "placeholder"]
@@ -30,7 +36,7 @@ def halves_of(traced: fx.GraphModule, n_asked: int, n_given: int) -> tuple[fx.Gr
             late.add(node)
     asked, outputs = wanted[:n_asked], wanted[n_asked:]
     assert late.isdisjoint(asked)
-    made = late | _cheap(nodes, EFFORT if functional else 0)
+    made = late | _cheap(nodes)
     needed = set(outputs)
     for node in reversed(nodes):
         if node in needed and node in made:
@@ -44,33 +50,21 @@ def _simplify(graph: fx.Graph) -> None:
     """Every value once. Inductor sees to that within a graph, but what is kept would be kept twice."""
     known: dict[tuple[Any, str, str], fx.Node] = {}
     for node in list(graph.nodes):
-        one: Any = node
-        if _is_whole(node):
-            one = node.args[0]
-        elif node.op == "call_function" and not _is_random(node):
+        if node.op == "call_function" and not _is_random(node):
             one = known.setdefault((node.target, str(node.args), str(node.kwargs)), node)
-        if one is not node:
-            node.replace_all_uses_with(one)
-            graph.erase_node(node)
+            if one is not node:
+                node.replace_all_uses_with(one)
+                graph.erase_node(node)
 
 
-def _is_whole(node: fx.Node) -> bool:
-    """A slice that takes everything."""
-    return node.target is aten.slice.Tensor and len(node.args) > 1 and node.args[2:] == (0, EVERYTHING)
-
-
-def _changes_its_arguments(node: fx.Node) -> bool:
-    return isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
-
-
-def _cheap(nodes: Sequence[fx.Node], most: float) -> set[fx.Node]:
-    """Those rather made again than handed on: sizes, constants, views, and what at `most` so much effort makes."""
+def _cheap(nodes: Sequence[fx.Node]) -> set[fx.Node]:
+    """Those rather made again than handed on: sizes, constants, views, and what takes little effort."""
     effort: dict[fx.Node, float] = {}
     cheap = set()
     for node in nodes:
         own = 0.0 if node.op != "call_function" or _is_free(node) else 1.0 if _is_elementwise(node) else math.inf
         effort[node] = own + sum(effort[one] for one in node.all_input_nodes)
-        if node.op == "get_attr" or (node.op == "call_function" and (_is_free(node) or effort[node] <= most)):
+        if node.op == "get_attr" or (node.op == "call_function" and (_is_free(node) or effort[node] <= EFFORT)):
             cheap.add(node)
     return cheap
 
@@ -89,9 +83,7 @@ def _is_random(node: fx.Node) -> bool:
 
 def _is_elementwise(node: fx.Node) -> bool:
     """As many numbers, each made of one of every source, or of none; a gather too."""
-    if _is_random(node):
-        return False
-    return node.target in (aten.index.Tensor, aten.zeros_like.default) or torch.Tag.pointwise in _tags(node)
+    return not _is_random(node) and (node.target in UNTAGGED or torch.Tag.pointwise in _tags(node))
 
 
 def _tags(node: fx.Node) -> Sequence[torch.Tag]:

@@ -18,8 +18,9 @@ from shoal.neighbors.pairs import Geometry, Pairs
 from shoal.state import SimState
 
 ATOMS_OF_A_THREAD = 64
+"""Atoms whose neighbours are to be found are worth waking a thread for,"""
 ROWS_OF_A_THREAD = 512
-"""What is worth waking a thread for: to find neighbours, and to copy those that are known."""
+"""and so are rows of known neighbours that are copied or packed."""
 FAILURES = {
     1: "an atom lies more than 1e9 cells outside its cell",
     2: "its cell is so small or flat that more than 2e9 images of atoms are within the cutoff",

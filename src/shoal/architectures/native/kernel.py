@@ -188,7 +188,7 @@ def _room_for(names: Sequence[str], positions: torch.Tensor, cell: torch.Tensor)
     for name in names:
         place, of_atoms, gradient = _FORMS[name]
         rows = positions if of_atoms else cell
-        # `torch.empty` takes twice as long as these
+        # `torch.empty` takes half as long again
         found[name] = room = torch.empty_like(rows) if gradient else rows.new_empty(rows.shape[0])
         results[place] = room.data_ptr()
         gradients |= gradient
