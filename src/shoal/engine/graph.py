@@ -53,7 +53,12 @@ def compiled_halves(
     takes all inputs and what is kept to the remaining outputs. What comes back takes the other inputs and somebody to
     ask, and gives the remaining outputs.
     """
-    before, after = (_compiled(half, threads) for half in halves_of(_traced(function, like, dims), n_asked, n_given))
+
+    def pure(values: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Without changes in place, which of two halves one alone would see."""
+        return torch.func.functionalize(lambda *each: function(list(each)))(*values)
+
+    before, after = (_compiled(half, threads) for half in halves_of(_traced(pure, like, dims), n_asked, n_given))
 
     def run(values: list[torch.Tensor], ask: Ask) -> list[torch.Tensor]:
         made = before(values)
@@ -75,8 +80,7 @@ def _traced(function: Function, like: Sequence[torch.Tensor], dims: Sequence[Dim
         warnings.simplefilter("ignore")
         mode, symbolic = _symbolic([_stand_in(*pair) for pair in zip(like, dims, strict=True)], dims)
         with mode:
-            pure = torch.func.functionalize(lambda *values: function(list(values)))
-            return make_fx(pure, _allow_non_fake_inputs=True)(*symbolic)
+            return make_fx(lambda *values: function(list(values)), _allow_non_fake_inputs=True)(*symbolic)
 
 
 def _compiled(graph: fx.GraphModule, threads: int) -> Function:
