@@ -17,7 +17,8 @@ help:
 	@echo "make lint      ruff and mypy          make format  let ruff mend what it can"
 	@echo "make docs      the manual in docs/_build/html"
 	@echo "make bench     speed beside NequIP and torch-sim (builds make peers first)"
-	@echo "make bench-kernels     native kernels beside NequIP's compiled file, LAMMPS and nequip-train (an hour)"
+	@echo "make bench-kernels     native kernels beside NequIP's compiled file, LAMMPS and nequip-train (45 minutes with 3BPA:"
+	@echo "               BPA=FOLDER of its data set)"
 	@echo "make peers     environments of the programs we compare with, in .venv-peers/"
 
 # torch goes in first, by itself: a torch that is there already is not replaced by a larger build

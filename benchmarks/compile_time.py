@@ -1,6 +1,6 @@
 """Seconds of `shoal compile` with a native kernel, nothing kept of earlier ones.
 
-    python benchmarks/compile_time.py MODEL.shoal ... --rounds 5 --out benchmarks/results/compile_time.md
+    python benchmarks/compile_time.py MODEL.shoal ... --rounds 9 --out benchmarks/results/compile_time.md
 
 All of the command: the start of Python, tables and the measurement of their error, the build for every instruction set
 of this type of machine, and the checks of all that run here against the eager model. Nothing else may run.
@@ -34,7 +34,7 @@ def seconds(model: Path) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", type=Path, nargs="+")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--out", type=Path, help="append the table to this Markdown file")
     arguments = parser.parse_args()
     times: dict[Path, list[float]] = {model: [] for model in arguments.models}

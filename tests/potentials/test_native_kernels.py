@@ -200,7 +200,7 @@ def test_without_a_virial_the_rest_is_the_same(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", POTENTIALS)
-def test_positions_in_single_precision_are_taken_as_numbers(name: str) -> None:
+def test_single_precision_is_taken_as_numbers_and_other_sizes_are_refused(name: str) -> None:
     potential = POTENTIALS[name]
     state = state_for(potential, "mixed").to(dtype=torch.float32)
     exact = state.to(dtype=torch.float64)
@@ -211,6 +211,9 @@ def test_positions_in_single_precision_are_taken_as_numbers(name: str) -> None:
     for quantity, value in found._asdict().items():
         assert value.dtype == torch.float64
         assert torch.equal(value, getattr(expected, quantity))
+    for fewer in ((exact.positions[1:], exact.cell), (exact.positions, exact.cell[1:])):
+        with pytest.raises(InputError, match=f"the list is of {state.n_atoms} atoms"):
+            evaluate(*fewer)
 
 
 @pytest.mark.parametrize("wrong", [-1, 2])

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 
+from shoal.errors import InputError
 from shoal.native import function, kernel, pointer, pointers, threads_for
 from shoal.neighbors import NeighborList
 from shoal.potentials._derivatives import stress
@@ -37,7 +38,10 @@ class RowValues(NamedTuple):
 
 
 class RowFunction(Protocol):
-    """Of positions (N, 3) and cells (S, 3, 3), for as long as a neighbour list lasts; without `strain` no virial."""
+    """Of positions (N, 3) and cells (S, 3, 3), for as long as a neighbour list lasts; without `strain` no virial.
+
+    Raises InputError for other numbers of atoms or systems than the list's.
+    """
 
     def __call__(self, positions: torch.Tensor, cell: torch.Tensor, strain: bool = True) -> RowValues: ...
 
@@ -89,6 +93,8 @@ class _OnRows:
         self.no_virial = torch.full((self.n_systems, 3, 3), float("nan"), dtype=torch.float64)
 
     def __call__(self, positions: torch.Tensor, cell: torch.Tensor, strain: bool = True) -> RowValues:
+        if positions.shape != (self.n_atoms, 3) or cell.shape != (self.n_systems, 3, 3):
+            raise InputError(f"the list is of {self.n_atoms} atoms in {self.n_systems} systems, not of these")
         positions, cell = (each.to(torch.float64).contiguous() for each in (positions, cell))
         # `torch.empty` takes half as long again
         energy, atomic_energy = cell.new_empty(self.n_systems), positions.new_empty(self.n_atoms)
